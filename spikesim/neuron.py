@@ -1,0 +1,293 @@
+"""The neuron base: parameters in the object, state outside it, one pure ``step``.
+
+Shape legend: ``T`` steps, ``B`` batch, ``...`` neurons (``[N]`` or ``[C, H, W]``); time first.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from spikesim import ops
+from spikesim.surrogate import Surrogate
+from spikesim.types import Named, Number
+
+
+class Constraint:
+    """How a learnable parameter stays in its range: an unbounded raw value and a map."""
+
+    wish = "any finite number"
+
+    def holds(self, value: Tensor) -> Tensor:
+        """Where ``value`` lies inside the range."""
+        return torch.isfinite(value)
+
+    def value(self, raw: Tensor) -> Tensor:
+        """The parameter from its raw value."""
+        return raw
+
+    def raw(self, value: Tensor) -> Tensor:
+        """The raw value of a parameter."""
+        return value
+
+
+class Positive(Constraint):
+    """``value = exp(raw)``, above 0."""
+
+    wish = "> 0"
+
+    def holds(self, value: Tensor) -> Tensor:
+        """Where ``value`` is finite and above 0."""
+        return torch.isfinite(value) & (value > 0)
+
+    def value(self, raw: Tensor) -> Tensor:
+        """``exp(raw)``."""
+        return raw.exp()
+
+    def raw(self, value: Tensor) -> Tensor:
+        """``log(value)``."""
+        return value.log()
+
+
+@dataclass(frozen=True)
+class TimeConstant(Constraint):
+    r"""``value = dt / sigmoid(raw)``, above ``dt``, so that an Euler leak stays in (0, 1).
+
+    ``raw`` is the ``w`` of PLIF: :math:`1/\tau = \mathrm{sigmoid}(w)` (Fang et al., 2021).
+    """
+
+    dt: float
+
+    @property
+    def wish(self) -> str:  # type: ignore[override]
+        """The range in words."""
+        return f">= dt = {self.dt} (Euler leak 1 - dt/tau; use leak='exact' below that)"
+
+    def holds(self, value: Tensor) -> Tensor:
+        """Where ``value`` is at least ``dt`` (infinite: no leak)."""
+        return value >= self.dt
+
+    def value(self, raw: Tensor) -> Tensor:
+        """``dt / sigmoid(raw)``."""
+        return self.dt / torch.sigmoid(raw)
+
+    def raw(self, value: Tensor) -> Tensor:
+        """``-log(value / dt - 1)``."""
+        return -torch.log(value / self.dt - 1.0)
+
+
+class Neuron(nn.Module):
+    """Base of all neurons. A subclass declares names, parameters and one pure ``step``.
+
+    ``neuron(x)`` runs a whole sequence ``[T, B, ...]`` from the initial state and keeps nothing,
+    so there is no reset to forget. ``neuron.run(x, state)`` continues from a state and returns the
+    new one. Storage may be float16 or bfloat16; arithmetic and state are then float32.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("x",)
+    """Names of what arrives in a step; a plain tensor goes to the first."""
+    states: ClassVar[tuple[str, ...]] = ()
+    """Names of the state variables."""
+    spiking: ClassVar[bool] = True
+    """Whether the output is spikes (0 or 1)."""
+
+    surrogate: Surrogate
+    dt: float
+
+    def __init__(self, *, dt: float = 1.0, learnable: Collection[str] = ()) -> None:
+        super().__init__()
+        if not dt > 0:
+            raise ValueError(f"dt must be > 0, got {dt}")
+        self.dt = float(dt)
+        self.learnable = tuple(learnable)
+        self._constraints: dict[str, Constraint] = {}
+
+    def add_parameter(
+        self, name: str, value: Number | None, constraint: Constraint | None = None
+    ) -> None:
+        """Register a parameter: a number, or an array ``[C]`` or of one step's neuron shape.
+
+        Fixed numbers stay Python numbers, so no change of dtype rounds them. Fixed arrays are
+        buffers; learnable ones are stored unbounded as ``raw_<name>``. ``None`` switches off.
+        """
+        constraint = constraint or Constraint()
+        self._constraints[name] = constraint
+        if value is None:
+            if name in self.learnable:
+                raise ValueError(f"{name} is None and cannot be learnable; give it a value")
+            setattr(self, name, None)
+            return
+        array = torch.as_tensor(value, dtype=torch.float64)
+        if not bool(constraint.holds(array).all()):
+            raise ValueError(f"{name} must be {constraint.wish}, got {value}")
+        dtype = value.dtype if isinstance(value, Tensor) else torch.get_default_dtype()
+        if name in self.learnable:
+            raw = constraint.raw(array)
+            if not bool(torch.isfinite(raw).all()):
+                raise ValueError(f"learnable {name} must lie inside its range, got {value}")
+            self.register_parameter(f"raw_{name}", nn.Parameter(raw.to(dtype)))
+        elif array.dim() == 0:
+            setattr(self, name, float(array))
+        else:
+            self.register_buffer(name, array.to(dtype))
+
+    def check_learnable(self) -> None:
+        """Refuse a ``learnable`` name that is no parameter; call at the end of ``__init__``."""
+        unknown = [name for name in self.learnable if name not in self._constraints]
+        if unknown:
+            raise ValueError(
+                f"learnable={unknown} names no parameter of {type(self).__name__}; "
+                f"it has {', '.join(self._constraints)}"
+            )
+
+    def __getattr__(self, name: str) -> Tensor:
+        constraint = self.__dict__.get("_constraints", {}).get(name)
+        if constraint is not None and f"raw_{name}" in self._parameters:
+            value: Tensor = constraint.value(self._parameters[f"raw_{name}"])
+            return value
+        found: Tensor = super().__getattr__(name)  # type: ignore[assignment]
+        return found
+
+    def values(self, like: Tensor) -> Named:
+        """Parameters and derived constants, shaped to broadcast against one step ``[B, ...]``."""
+        aligned: dict[str, Number] = {}
+        for name in self._constraints:
+            value = getattr(self, name)
+            if value is not None:
+                aligned[name] = self._align(name, value, like)
+        named = Named(aligned)
+        return named.replace(**self.derived(named))
+
+    def _align(self, name: str, value: Number, like: Tensor) -> Number:
+        if not isinstance(value, Tensor):
+            return value
+        value = value.to(like.dtype)
+        if value.dim() == 1 and like.dim() > 2:
+            value = value.view(-1, *[1] * (like.dim() - 2))
+        sizes = zip(reversed(value.shape), reversed(like.shape[1:]), strict=False)
+        if value.dim() >= like.dim() or any(have not in (1, want) for have, want in sizes):
+            raise ValueError(
+                f"{name} has shape {list(getattr(self, name).shape)} but a step of the input is "
+                f"[B, {', '.join(map(str, like.shape[1:]))}]; give one value, one per channel "
+                f"[{like.shape[1]}], or one per neuron"
+            )
+        return value
+
+    def derived(self, p: Named) -> dict[str, Number]:
+        """Constants computed once per call from the parameters, such as a leak from ``tau``."""
+        return {}
+
+    def initial(self, p: Named) -> dict[str, Number]:
+        """Initial values of the state variables; zero where not overridden."""
+        return dict.fromkeys(self.states, 0.0)
+
+    def step(self, state: Named, inputs: Named, p: Named) -> tuple[Named, Tensor]:
+        """One step: pure, elementwise, in the operator set of :mod:`spikesim.ops`."""
+        raise NotImplementedError
+
+    def initial_state(self, like: Tensor) -> Named:
+        """The initial state for steps shaped like ``like`` ``[B, ...]``."""
+        start = self.initial(self.values(like))
+        state = {}
+        for name in self.states:
+            value = start[name]
+            state[name] = (
+                value.expand(like.shape).clone()
+                if isinstance(value, Tensor)
+                else torch.full(like.shape, value, dtype=like.dtype, device=like.device)
+            )
+        return Named(state)
+
+    def _sequence(self, x: Tensor | Mapping[str, Tensor]) -> Named:
+        named = Named({self.inputs[0]: x} if isinstance(x, Tensor) else x)
+        if set(named) != set(self.inputs):
+            raise ValueError(
+                f"{type(self).__name__} takes the inputs {', '.join(self.inputs)}, "
+                f"got {', '.join(named)}"
+            )
+        first = named[self.inputs[0]]
+        for name, value in named.items():
+            if value.dim() < 2:
+                raise ValueError(f"input {name} must be [T, B, ...], got shape {list(value.shape)}")
+            if not value.is_floating_point():
+                raise ValueError(f"input {name} must be floating point, got {value.dtype}")
+            if value.shape != first.shape:
+                raise ValueError(
+                    f"input {name} has shape {list(value.shape)}, {self.inputs[0]} has "
+                    f"{list(first.shape)}; all inputs share one [T, B, ...]"
+                )
+        if first.shape[0] == 0:
+            raise ValueError(f"input has no time steps: {list(first.shape)}; T must be >= 1")
+        return named
+
+    def _scan(self, x: Named, state: Named | None) -> Iterator[tuple[Named, Tensor]]:
+        first = x[self.inputs[0]]
+        dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
+        sequences = {name: value.to(dtype).unbind(0) for name, value in x.items()}
+        like = sequences[self.inputs[0]][0]
+        p = self.values(like)
+        state = self.initial_state(like) if state is None else self._checked(state, like)
+        for t in range(first.shape[0]):
+            state, out = self.step(state, Named({k: v[t] for k, v in sequences.items()}), p)
+            yield state, out
+
+    def _checked(self, state: Named, like: Tensor) -> Named:
+        if set(state) != set(self.states):
+            raise ValueError(
+                f"state of {type(self).__name__} has {', '.join(self.states)}; "
+                f"got {', '.join(state)}"
+            )
+        for name, value in state.items():
+            if value.shape != like.shape:
+                raise ValueError(
+                    f"state {name} has shape {list(value.shape)}, a step of the input is "
+                    f"{list(like.shape)}; was the batch size or [T, B, ...] order changed?"
+                )
+        return state
+
+    def run(
+        self, x: Tensor | Mapping[str, Tensor], state: Named | None = None
+    ) -> tuple[Tensor, Named]:
+        """Run ``[T, B, ...]`` from ``state`` (or the initial one): ``(output, state)``."""
+        named = self._sequence(x)
+        outputs, last = [], state
+        # Only the latest state is kept: without gradients, memory does not grow with T.
+        for last, out in self._scan(named, state):
+            outputs.append(out)
+        assert last is not None
+        return torch.stack(outputs).to(named[self.inputs[0]].dtype), last
+
+    def trace(
+        self, x: Tensor | Mapping[str, Tensor], state: Named | None = None
+    ) -> dict[str, Tensor]:
+        """Every state variable after each step, and ``"output"``: each ``[T, B, ...]``."""
+        rows = list(self._scan(self._sequence(x), state))
+        traced = {name: torch.stack([state[name] for state, _ in rows]) for name in self.states}
+        return traced | {"output": torch.stack([out for _, out in rows])}
+
+    def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
+        """The whole sequence ``[T, B, ...]`` from the initial state; nothing is kept."""
+        return self.run(x)[0]
+
+    def spike(self, u: Tensor) -> Tensor:
+        """1 where ``u >= 0``, with this neuron's surrogate gradient."""
+        spikes: Tensor = ops.spike(u, self.surrogate)
+        return spikes
+
+    def extra_repr(self) -> str:
+        """The parameters, for ``print(model)``."""
+        parts = []
+        for name in self._constraints:
+            value = getattr(self, name)
+            mark = " (learnable)" if f"raw_{name}" in self._parameters else ""
+            if isinstance(value, Tensor):
+                detached = value.detach()
+                shown = f"{detached.item():.4g}" if value.dim() == 0 else f"{list(value.shape)}"
+            else:
+                shown = f"{value}"
+            parts.append(f"{name}={shown}{mark}")
+        if "surrogate" in self.__dict__:
+            parts.append(f"surrogate={self.surrogate}")
+        return ", ".join(parts)

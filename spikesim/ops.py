@@ -1,0 +1,110 @@
+"""The operators a neuron's ``step`` may use, beside ``+ - * /``, unary minus and comparisons.
+
+The same text runs in two ways: on torch tensors (this file), and on values of a tape that
+records a straight line of operations, from which fused kernels are printed. Plain numbers are
+accepted too, so that ``derived`` constants of fixed parameters need no tensor.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "absolute",
+    "clamp",
+    "detach",
+    "exp",
+    "log",
+    "maximum",
+    "minimum",
+    "round_",
+    "spike",
+    "tanh",
+    "where",
+]
+
+
+class SurrogateLike(Protocol):
+    """What :func:`spike` needs of a surrogate."""
+
+    def spike(self, u: Tensor) -> Tensor:
+        """Heaviside of ``u`` with the surrogate's gradient."""
+
+
+def _recorded(name: str, *args: Any) -> Any:
+    """The tape's answer if one of ``args`` is a tape value, else ``None``."""
+    for arg in args:
+        record = getattr(arg, "__spikesim_record__", None)
+        if record is not None:
+            return record(name, *args)
+    return None
+
+
+def _unary(name: str, on_tensor: Callable[[Tensor], Tensor], on_number: Callable[[float], float]):  # type: ignore[no-untyped-def]
+    def operator(a: Any) -> Any:
+        if isinstance(a, Tensor):
+            return on_tensor(a)
+        if isinstance(a, int | float):
+            return on_number(a)
+        return _recorded(name, a)
+
+    operator.__name__ = operator.__qualname__ = name
+    operator.__doc__ = f"Elementwise ``{name}`` of a tensor, a number or a tape value."
+    return operator
+
+
+absolute = _unary("absolute", torch.abs, abs)
+exp = _unary("exp", torch.exp, math.exp)
+log = _unary("log", torch.log, math.log)
+tanh = _unary("tanh", torch.tanh, math.tanh)
+detach = _unary("detach", torch.Tensor.detach, float)
+
+
+class _RoundStraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: Tensor) -> Tensor:
+        return torch.round(a)
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> Tensor:
+        return grad[0]
+
+
+round_ = _unary("round_", _RoundStraightThrough.apply, lambda a: float(round(a)))
+round_.__doc__ = "Round half to even; the gradient passes straight through."
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """``a`` where ``condition`` holds, else ``b``."""
+    recorded = _recorded("where", condition, a, b)
+    return torch.where(condition, a, b) if recorded is None else recorded
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """The smaller of two values; a tie gives its gradient to neither side twice."""
+    recorded = _recorded("minimum", a, b)
+    if recorded is not None:
+        return recorded
+    return where(a <= b, a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else min(a, b)
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """The larger of two values; a tie gives its gradient to neither side twice."""
+    recorded = _recorded("maximum", a, b)
+    if recorded is not None:
+        return recorded
+    return where(a >= b, a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else max(a, b)
+
+
+def clamp(a: Any, low: Any, high: Any) -> Any:
+    """``a`` kept between ``low`` and ``high``."""
+    return minimum(maximum(a, low), high)
+
+
+def spike(u: Any, surrogate: SurrogateLike) -> Any:
+    """1 where ``u >= 0``, else 0; backward uses ``surrogate`` in place of the derivative."""
+    recorded = _recorded("spike", u, surrogate)
+    return surrogate.spike(u) if recorded is None else recorded
