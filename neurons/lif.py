@@ -1,19 +1,16 @@
-"""Leaky integrate-and-fire neurons."""
+"""The leaky integrate-and-fire neuron."""
 
 from collections.abc import Collection
-from typing import Literal
 
 from torch import Tensor
 
-from spikesim.neuron import Constraint, Neuron, Positive, TimeConstant
-from spikesim.ops import detach, exp
-from spikesim.surrogate import ATan, Surrogate
+from spikesim.neurons.leak import Leak, leak_constraint, leak_fraction
+from spikesim.neurons.membrane import Membrane
+from spikesim.surrogate import Surrogate
 from spikesim.types import Named, Number
 
-Leak = Literal["euler", "exact"]
 
-
-class LIF(Neuron):
+class LIF(Membrane):
     r"""Leaky integrate-and-fire neuron.
 
     .. math::
@@ -29,20 +26,33 @@ class LIF(Neuron):
         tau: membrane time constant, in the unit of ``dt``; ``>= dt`` with the Euler leak.
         v_threshold: firing threshold :math:`\theta`, in the unit of ``v``.
         v_reset: value after a spike, and the resting value; ``None`` subtracts the threshold.
-        decay_input: scale the input by the leak, so that a constant input ``x`` settles at ``x``.
+        decay_input: scale the input by the leak, so that a constant input ``x`` settles at
+            ``v_rest + x``.
         detach_reset: no gradient through the reset.
-        surrogate: the pretended derivative of the spike.
+        surrogate: the pretended derivative of the spike; ``ATan()`` by default.
         leak: ``"euler"`` or ``"exact"``.
+        refractory: time without firing after a spike, in the unit of ``dt``; ``v`` is held.
         dt: step length.
         learnable: names of parameters to train, each kept in its range by reparametrisation.
 
     Each parameter is one number, ``[C]`` per channel, or an array of one step's neuron shape.
 
     Shape: input ``[T, B, ...]`` -> spikes ``[T, B, ...]``, each 0 or 1; state ``v`` ``[B, ...]``,
-    initially ``v_reset`` (0 for a soft reset).
+    initially ``v_reset`` (0 for a soft reset), and ``wait`` when refractory.
 
     Raises:
-        ValueError: a parameter out of its range, named with its value.
+        UserError: a parameter out of its range, named with its value.
+
+    The same neuron elsewhere (snnTorch and Norse fire on ``>``, we on ``>=``):
+
+    - SpikingJelly ``LIFNode``: equal names and values; only its surrogate is ``Sigmoid(4)``.
+    - snnTorch ``Leaky(beta, reset_mechanism="zero")``: ``LIF(tau=1 / (1 - beta),
+      decay_input=False)``, with ``detach_reset=reset_delay``. ``"subtract"`` with
+      ``reset_delay=False`` is ``v_reset=None``, as long as one subtraction brings the membrane
+      below its threshold; beyond that snnTorch subtracts again in the next step.
+    - Norse ``LIFBoxCell``: ``LIF(tau=1 / tau_mem_inv, dt=dt)``, both in seconds, for
+      ``v_leak == v_reset``. Norse's ``LIFCell`` has a synaptic current: it is
+      :class:`~spikesim.neurons.cuba_lif.CUBALIF` with the Euler leak.
 
     Reference: Gerstner et al., *Neuronal Dynamics* (2014), section 1.3; discrete forms and names
     as in SpikingJelly (Fang et al., 2023).
@@ -51,8 +61,6 @@ class LIF(Neuron):
     >>> LIF()(torch.full((4, 1, 1), 1.5)).flatten().tolist()
     [0.0, 1.0, 0.0, 1.0]
     """
-
-    states = ("v",)
 
     def __init__(
         self,
@@ -64,38 +72,33 @@ class LIF(Neuron):
         detach_reset: bool = False,
         surrogate: Surrogate | None = None,
         leak: Leak = "euler",
+        refractory: Number = 0.0,
         dt: float = 1.0,
         learnable: Collection[str] = (),
     ) -> None:
-        super().__init__(dt=dt, learnable=learnable)
-        if leak not in ("euler", "exact"):
-            raise ValueError(f"leak must be 'euler' or 'exact', got {leak!r}")
+        super().__init__(
+            v_threshold,
+            v_reset,
+            detach_reset=detach_reset,
+            surrogate=surrogate,
+            refractory=refractory,
+            dt=dt,
+            learnable=learnable,
+        )
         self.leak = leak
         self.decay_input = decay_input
-        self.detach_reset = detach_reset
-        self.surrogate = ATan() if surrogate is None else surrogate
-        self.add_parameter("tau", tau, TimeConstant(dt) if leak == "euler" else Positive())
-        self.add_parameter("v_threshold", v_threshold)
-        self.add_parameter("v_reset", v_reset, Constraint())
+        self.add_parameter("tau", tau, leak_constraint(leak, dt))
         self.check_learnable()
 
     def derived(self, p: Named) -> dict[str, Number]:
         """The fraction of ``v - v_rest`` lost in a step."""
-        k = self.dt / p.tau if self.leak == "euler" else 1.0 - exp(-self.dt / p.tau)
-        return {"k": k}
-
-    def initial(self, p: Named) -> dict[str, Number]:
-        """At rest."""
-        return {"v": 0.0 if self.v_reset is None else p.v_reset}
+        return {**super().derived(p), "k": leak_fraction(self.leak, self.dt, p.tau)}
 
     def step(self, state: Named, inputs: Named, p: Named) -> tuple[Named, Tensor]:
         """One step; see the class."""
-        above_rest = state.v if self.v_reset is None else state.v - p.v_reset
+        above_rest = self.above_rest(state.v, p)
         if self.decay_input:
             u = state.v + (inputs.x - above_rest) * p.k
         else:
             u = state.v - above_rest * p.k + inputs.x
-        s = self.spike(u - p.v_threshold)
-        r = detach(s) if self.detach_reset else s
-        v = u - r * p.v_threshold if self.v_reset is None else (1.0 - r) * u + r * p.v_reset
-        return state.replace(v=v), s
+        return self.fire(state, u, p)

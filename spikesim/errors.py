@@ -9,6 +9,10 @@ class BackendError(RuntimeError):
     """A named backend or device cannot serve; nothing falls back in its place."""
 
 
+class Stopped(BackendError):
+    """A run was ended from outside, or lost a process; it can go on from its last checkpoint."""
+
+
 def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
     """``"; did you mean 'x'?"`` for the closest known name, else the list of what exists."""
     from difflib import get_close_matches

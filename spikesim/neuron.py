@@ -4,78 +4,16 @@ Shape legend: ``T`` steps, ``B`` batch, ``...`` neurons (``[N]`` or ``[C, H, W]`
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from spikesim import ops
+from spikesim.constraint import Constraint
+from spikesim.errors import UserError
 from spikesim.surrogate import Surrogate
 from spikesim.types import Named, Number
-
-
-class Constraint:
-    """How a learnable parameter stays in its range: an unbounded raw value and a map."""
-
-    wish = "any finite number"
-
-    def holds(self, value: Tensor) -> Tensor:
-        """Where ``value`` lies inside the range."""
-        return torch.isfinite(value)
-
-    def value(self, raw: Tensor) -> Tensor:
-        """The parameter from its raw value."""
-        return raw
-
-    def raw(self, value: Tensor) -> Tensor:
-        """The raw value of a parameter."""
-        return value
-
-
-class Positive(Constraint):
-    """``value = exp(raw)``, above 0."""
-
-    wish = "> 0"
-
-    def holds(self, value: Tensor) -> Tensor:
-        """Where ``value`` is finite and above 0."""
-        return torch.isfinite(value) & (value > 0)
-
-    def value(self, raw: Tensor) -> Tensor:
-        """``exp(raw)``."""
-        return raw.exp()
-
-    def raw(self, value: Tensor) -> Tensor:
-        """``log(value)``."""
-        return value.log()
-
-
-@dataclass(frozen=True)
-class TimeConstant(Constraint):
-    r"""``value = dt / sigmoid(raw)``, above ``dt``, so that an Euler leak stays in (0, 1).
-
-    ``raw`` is the ``w`` of PLIF: :math:`1/\tau = \mathrm{sigmoid}(w)` (Fang et al., 2021).
-    """
-
-    dt: float
-
-    @property
-    def wish(self) -> str:  # type: ignore[override]
-        """The range in words."""
-        return f">= dt = {self.dt} (Euler leak 1 - dt/tau; use leak='exact' below that)"
-
-    def holds(self, value: Tensor) -> Tensor:
-        """Where ``value`` is at least ``dt`` (infinite: no leak)."""
-        return value >= self.dt
-
-    def value(self, raw: Tensor) -> Tensor:
-        """``dt / sigmoid(raw)``."""
-        return self.dt / torch.sigmoid(raw)
-
-    def raw(self, value: Tensor) -> Tensor:
-        """``-log(value / dt - 1)``."""
-        return -torch.log(value / self.dt - 1.0)
 
 
 class Neuron(nn.Module):
@@ -88,10 +26,10 @@ class Neuron(nn.Module):
 
     inputs: ClassVar[tuple[str, ...]] = ("x",)
     """Names of what arrives in a step; a plain tensor goes to the first."""
-    states: ClassVar[tuple[str, ...]] = ()
-    """Names of the state variables."""
+    states: tuple[str, ...] = ()
+    """Names of the state variables; an option such as refractoriness may add one."""
     spiking: ClassVar[bool] = True
-    """Whether the output is spikes (0 or 1)."""
+    """Whether the output is spikes: 0 or 1, or small counts for integer neurons."""
 
     surrogate: Surrogate
     dt: float
@@ -99,7 +37,7 @@ class Neuron(nn.Module):
     def __init__(self, *, dt: float = 1.0, learnable: Collection[str] = ()) -> None:
         super().__init__()
         if not dt > 0:
-            raise ValueError(f"dt must be > 0, got {dt}")
+            raise UserError(f"dt must be > 0, got {dt}")
         self.dt = float(dt)
         self.learnable = tuple(learnable)
         self._constraints: dict[str, Constraint] = {}
@@ -116,28 +54,37 @@ class Neuron(nn.Module):
         self._constraints[name] = constraint
         if value is None:
             if name in self.learnable:
-                raise ValueError(f"{name} is None and cannot be learnable; give it a value")
+                raise UserError(f"{name} is None and cannot be learnable; give it a value")
             setattr(self, name, None)
             return
-        array = torch.as_tensor(value, dtype=torch.float64)
+        # Numbers are checked on the CPU, so that a model can be built on the meta device.
+        where = value.device if isinstance(value, Tensor) else "cpu"
+        array = torch.as_tensor(value, dtype=torch.float64, device=where)
         if not bool(constraint.holds(array).all()):
-            raise ValueError(f"{name} must be {constraint.wish}, got {value}")
+            raise UserError(f"{name} must be {constraint.wish}, got {value}")
         dtype = value.dtype if isinstance(value, Tensor) else torch.get_default_dtype()
         if name in self.learnable:
             raw = constraint.raw(array)
             if not bool(torch.isfinite(raw).all()):
-                raise ValueError(f"learnable {name} must lie inside its range, got {value}")
+                raise UserError(f"learnable {name} must lie inside its range, got {value}")
+            if not isinstance(value, Tensor):
+                raw = raw.to(torch.get_default_device())
             self.register_parameter(f"raw_{name}", nn.Parameter(raw.to(dtype)))
         elif array.dim() == 0:
             setattr(self, name, float(array))
         else:
             self.register_buffer(name, array.to(dtype))
 
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """All parameters, also those that are ``None``."""
+        return tuple(self._constraints)
+
     def check_learnable(self) -> None:
         """Refuse a ``learnable`` name that is no parameter; call at the end of ``__init__``."""
         unknown = [name for name in self.learnable if name not in self._constraints]
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f"learnable={unknown} names no parameter of {type(self).__name__}; "
                 f"it has {', '.join(self._constraints)}"
             )
@@ -153,8 +100,10 @@ class Neuron(nn.Module):
     def values(self, like: Tensor) -> Named:
         """Parameters and derived constants, shaped to broadcast against one step ``[B, ...]``."""
         aligned: dict[str, Number] = {}
-        for name in self._constraints:
-            value = getattr(self, name)
+        for name, constraint in self._constraints.items():
+            # Cast first: a time constant mapped in half precision would be a coarse one.
+            raw = self._parameters.get(f"raw_{name}")
+            value = getattr(self, name) if raw is None else constraint.value(raw.to(like.dtype))
             if value is not None:
                 aligned[name] = self._align(name, value, like)
         named = Named(aligned)
@@ -168,7 +117,7 @@ class Neuron(nn.Module):
             value = value.view(-1, *[1] * (like.dim() - 2))
         sizes = zip(reversed(value.shape), reversed(like.shape[1:]), strict=False)
         if value.dim() >= like.dim() or any(have not in (1, want) for have, want in sizes):
-            raise ValueError(
+            raise UserError(
                 f"{name} has shape {list(getattr(self, name).shape)} but a step of the input is "
                 f"[B, {', '.join(map(str, like.shape[1:]))}]; give one value, one per channel "
                 f"[{like.shape[1]}], or one per neuron"
@@ -203,45 +152,52 @@ class Neuron(nn.Module):
     def _sequence(self, x: Tensor | Mapping[str, Tensor]) -> Named:
         named = Named({self.inputs[0]: x} if isinstance(x, Tensor) else x)
         if set(named) != set(self.inputs):
-            raise ValueError(
+            raise UserError(
                 f"{type(self).__name__} takes the inputs {', '.join(self.inputs)}, "
                 f"got {', '.join(named)}"
             )
         first = named[self.inputs[0]]
         for name, value in named.items():
             if value.dim() < 2:
-                raise ValueError(f"input {name} must be [T, B, ...], got shape {list(value.shape)}")
+                raise UserError(f"input {name} must be [T, B, ...], got shape {list(value.shape)}")
             if not value.is_floating_point():
-                raise ValueError(f"input {name} must be floating point, got {value.dtype}")
+                raise UserError(f"input {name} must be floating point, got {value.dtype}")
             if value.shape != first.shape:
-                raise ValueError(
+                raise UserError(
                     f"input {name} has shape {list(value.shape)}, {self.inputs[0]} has "
                     f"{list(first.shape)}; all inputs share one [T, B, ...]"
                 )
         if first.shape[0] == 0:
-            raise ValueError(f"input has no time steps: {list(first.shape)}; T must be >= 1")
+            raise UserError(f"input has no time steps: {list(first.shape)}; T must be >= 1")
         return named
 
-    def _scan(self, x: Named, state: Named | None) -> Iterator[tuple[Named, Tensor]]:
-        first = x[self.inputs[0]]
+    def _begin(
+        self, x: Tensor | Mapping[str, Tensor], state: Named | None
+    ) -> tuple[Named, Named, Iterator[Named]]:
+        """The state to start from, the parameters, and the inputs step by step."""
+        named = self._sequence(x)
+        first = named[self.inputs[0]]
         dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
-        sequences = {name: value.to(dtype).unbind(0) for name, value in x.items()}
-        like = sequences[self.inputs[0]][0]
-        p = self.values(like)
+        like = first[0].to(dtype)
         state = self.initial_state(like) if state is None else self._checked(state, like)
-        for t in range(first.shape[0]):
-            state, out = self.step(state, Named({k: v[t] for k, v in sequences.items()}), p)
-            yield state, out
+        # One unbind for all steps (its backward is one stack), one cast a step: no second copy
+        # of a half-precision sequence.
+        steps = zip(*(value.unbind(0) for value in named.values()), strict=True)
+        inputs = (
+            Named({name: value.to(dtype) for name, value in zip(named, arrays, strict=True)})
+            for arrays in steps
+        )
+        return state, self.values(like), inputs
 
     def _checked(self, state: Named, like: Tensor) -> Named:
         if set(state) != set(self.states):
-            raise ValueError(
+            raise UserError(
                 f"state of {type(self).__name__} has {', '.join(self.states)}; "
                 f"got {', '.join(state)}"
             )
         for name, value in state.items():
             if value.shape != like.shape:
-                raise ValueError(
+                raise UserError(
                     f"state {name} has shape {list(value.shape)}, a step of the input is "
                     f"{list(like.shape)}; was the batch size or [T, B, ...] order changed?"
                 )
@@ -251,21 +207,25 @@ class Neuron(nn.Module):
         self, x: Tensor | Mapping[str, Tensor], state: Named | None = None
     ) -> tuple[Tensor, Named]:
         """Run ``[T, B, ...]`` from ``state`` (or the initial one): ``(output, state)``."""
-        named = self._sequence(x)
-        outputs, last = [], state
-        # Only the latest state is kept: without gradients, memory does not grow with T.
-        for last, out in self._scan(named, state):
-            outputs.append(out)
-        assert last is not None
-        return torch.stack(outputs).to(named[self.inputs[0]].dtype), last
+        state, p, steps = self._begin(x, state)
+        dtype = (x if isinstance(x, Tensor) else x[self.inputs[0]]).dtype
+        outputs = []
+        # Only the latest state is kept: without gradients, just the output grows with T.
+        for inputs in steps:
+            state, out = self.step(state, inputs, p)
+            outputs.append(out.to(dtype))
+        return torch.stack(outputs), state
 
     def trace(
         self, x: Tensor | Mapping[str, Tensor], state: Named | None = None
     ) -> dict[str, Tensor]:
         """Every state variable after each step, and ``"output"``: each ``[T, B, ...]``."""
-        rows = list(self._scan(self._sequence(x), state))
-        traced = {name: torch.stack([state[name] for state, _ in rows]) for name in self.states}
-        return traced | {"output": torch.stack([out for _, out in rows])}
+        state, p, steps = self._begin(x, state)
+        rows = []
+        for inputs in steps:
+            state, out = self.step(state, inputs, p)
+            rows.append({**state, "output": out})
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
         """The whole sequence ``[T, B, ...]`` from the initial state; nothing is kept."""

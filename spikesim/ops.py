@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from spikesim.errors import UserError
+
 __all__ = [
     "absolute",
     "clamp",
@@ -43,13 +45,18 @@ def _recorded(name: str, *args: Any) -> Any:
     return None
 
 
-def _unary(name: str, on_tensor: Callable[[Tensor], Tensor], on_number: Callable[[float], float]):  # type: ignore[no-untyped-def]
+def _unary(
+    name: str, on_tensor: Callable[[Tensor], Tensor], on_number: Callable[[float], float]
+) -> Callable[[Any], Any]:
     def operator(a: Any) -> Any:
         if isinstance(a, Tensor):
             return on_tensor(a)
         if isinstance(a, int | float):
             return on_number(a)
-        return _recorded(name, a)
+        recorded = _recorded(name, a)
+        if recorded is None:
+            raise UserError(f"{name} takes a tensor, a number or a tape value, got {a!r}")
+        return recorded
 
     operator.__name__ = operator.__qualname__ = name
     operator.__doc__ = f"Elementwise ``{name}`` of a tensor, a number or a tape value."
@@ -78,7 +85,11 @@ round_.__doc__ = "Round half to even; the gradient passes straight through."
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
-    """``a`` where ``condition`` holds, else ``b``."""
+    """``a`` where ``condition`` holds, else ``b``; one of the two is an array."""
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        if isinstance(condition, bool):
+            return a if condition else b
+        raise UserError(f"where({a}, {b}) has no array to take its dtype from; make one an array")
     recorded = _recorded("where", condition, a, b)
     return torch.where(condition, a, b) if recorded is None else recorded
 

@@ -1,1 +1,1 @@
-"""Placeholder until its content lands."""
+"""Recordings that come with the package; see ``ATTRIBUTION.md`` for their authors and licence."""

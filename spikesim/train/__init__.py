@@ -1,1 +1,1 @@
-"""Placeholder until its content lands."""
+"""Training: settings, recipes, the loop, checkpoints, evaluation."""

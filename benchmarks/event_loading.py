@@ -1,0 +1,129 @@
+"""How fast recordings become batches: binning, augmentation and whole loaders; prints JSON.
+
+``python benchmarks/event_loading.py [--dataset nmnist] [--root FOLDER]``. All on one core: torch
+and numba are held to one thread, and the loader runs in this process. Times are processor time of
+that thread, so that other programs on the machine do not count.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+import numba
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+import spikesim
+from spikesim import datasets
+from spikesim.datasets import PRESETS, Augment
+from spikesim.datasets.pack import pack
+from spikesim.kernels.events import Warps, bin_events, identity_warp
+
+ALL = Augment(flip=0.5, roll=3, rotate=15, shear=15, scale=0.1, cutout=8, drop=0.5)
+POLICIES = {"none": None, "flip-roll": PRESETS["flip-roll"], "nda": PRESETS["nda"], "all": ALL}
+
+
+def seconds(work: Callable[[], object], repeats: int) -> list[float]:
+    """Processor time of each of ``repeats`` calls, after one that compiles and touches memory."""
+    work()
+    times = []
+    for _ in range(repeats):
+        start = time.thread_time()
+        work()
+        times.append(time.thread_time() - start)
+    return times
+
+
+def rates(count: int, times: list[float], digits: int) -> dict[str, float]:
+    """Median and best number per second."""
+    return {
+        "median": round(count / statistics.median(times), digits),
+        "best": round(count / min(times), digits),
+    }
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":")[1].strip() for line in file if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def loop_only(data: datasets.EventDataset, warps: Warps, repeats: int) -> list[float]:
+    """The compiled loop on one batch that is in memory, with fresh zeroed frames."""
+    batch = [data.events(i) for i in range(len(data))]
+    packed = [pack(events, data.sensor_size, "r")[0] for events in batch]
+    offsets = np.cumsum([0, *map(len, packed)])
+    events, start = np.concatenate(packed), np.zeros(len(data), np.int64)
+    span = np.array([e[-1] >> np.uint64(32) for e in packed], np.int64)
+    shape = (data.steps, len(data), *data.frame_shape)
+
+    def work() -> None:
+        out = np.zeros(shape, np.float32)
+        bin_events(events, offsets, start, span, out=out, sensor=data.sensor_size[:2], warps=warps)
+
+    return seconds(work, repeats)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", default="nmnist")
+    parser.add_argument("--root")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=15)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+
+    start = time.perf_counter()
+    plain = datasets.load(options.dataset, root=options.root, steps=options.steps)
+    loading = time.perf_counter() - start
+    indices = list(range(0, len(plain), max(1, len(plain) // options.batch)))[: options.batch]
+    some = plain.subset(indices)
+    report: dict[str, object] = {
+        "benchmark": "event_loading",
+        "dataset": options.dataset,
+        "samples": len(plain),
+        "events_per_sample": round(float(plain.counts.mean()), 1),
+        "frames": [options.steps, *plain.frame_shape],
+        "batch": options.batch,
+        "load_seconds": round(loading, 3),
+        "loop_million_events_per_second": {},
+        "batch_million_events_per_second": {},
+        "loader_samples_per_second": {},
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "threads_used": 1},
+        "versions": {
+            "spikesim": spikesim.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "numba": numba.__version__,
+        },
+    }
+    events = int(some.counts.sum())
+    for name, augment in POLICIES.items():
+        data = datasets.load(
+            options.dataset, root=options.root, steps=options.steps, augment=augment
+        )
+        warps = augment.draw(0, 0, range(len(some)), data.frame_shape[1:]) if augment else None
+        loop = loop_only(some, identity_warp() if warps is None else warps, 10 * options.repeats)
+        whole = seconds(lambda d=data: d.__getitems__(indices), 10 * options.repeats)
+        loader = DataLoader(data, options.batch, shuffle=True, collate_fn=datasets.collate)
+        epochs = seconds(lambda x=loader: sum(1 for _ in x), options.repeats)
+        million = events / 1e6
+        report["loop_million_events_per_second"][name] = rates(million, loop, 1)
+        report["batch_million_events_per_second"][name] = rates(million, whole, 1)
+        report["loader_samples_per_second"][name] = rates(len(data), epochs, 0)
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One file per dataset, each with a subclass of ``Source`` named ``SOURCE``."""

@@ -1,0 +1,116 @@
+"""Train a model as a recipe says, so that a run killed at any moment can go on."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import torch
+
+from spikesim.errors import Stopped, UserError
+from spikesim.train.config import Config
+from spikesim.train.device import choose_device, prepare
+from spikesim.train.distributed import process_group, world_from_environment
+from spikesim.train.progress import Screen
+from spikesim.train.run import Result, Run
+from spikesim.train.training import Training
+
+FREE_ON_RESUME = {
+    "run.dir", "data.root", "data.workers", "train.device", "train.threads", "train.report",
+    "train.checkpoint_steps", "train.checkpoint_seconds", "train.tensorboard",
+}  # fmt: skip
+"""Settings that may differ when a run is continued: none of them changes the weights."""
+
+
+def train(config: Config, *, resume: bool = False) -> Result:
+    """Train a run to its end and judge it on the test split.
+
+    Under ``torchrun`` the same call trains on all processes. With ``resume`` the run in
+    ``config.run.path`` continues from its newest whole checkpoint; on the CPU its weights end
+    bit for bit as those of a run that was never stopped.
+
+    Raises:
+        UserError: settings, data or folder do not fit; nothing is overwritten.
+        Stopped: the run was told to stop, or lost one of its processes.
+    """
+    world = world_from_environment()
+    screen = Screen(speaks=world.is_first)
+    device = choose_device(config.train.device, world)
+    prepare(config.train)
+    chosen = f"{device} (auto)" if config.train.device == "auto" else str(device)
+    screen.say(f"run {config.run.path}  device {chosen}  processes {world.size}")
+    with _stopped_by_signal(), process_group(world, device):
+        try:
+            if resume:
+                done = _run_to_continue(config).result
+                if done is not None:
+                    screen.say(f"{config.run.path} is finished: nothing to resume")
+                    return done
+            else:
+                Run.refuse_existing(config.run.path)
+            # Data and model first: a mistake in them leaves no folder behind.
+            training = Training(config, world, device, screen)
+            if not resume and world.is_first:
+                Run.create(config)
+            world.wait()
+            training.open(Run(config.run.path))
+            return training.run_to_end()
+        except RuntimeError as error:
+            if world.size == 1 or not _is_lost_peer(error):
+                raise
+            raise Stopped(
+                f"process {world.rank} of {world.size} lost contact with another process, which "
+                f"ended; run the same command with --resume to go on from the last checkpoint in "
+                f"{config.run.path}"
+            ) from error
+        finally:
+            screen.stop()
+
+
+def _run_to_continue(config: Config) -> Run:
+    """The run in the folder of the settings, if it was started with the same ones."""
+    run = Run(config.run.path)
+    old, new = _flat(run.config.to_dict()), _flat(config.to_dict())
+    for name in sorted(old.keys() | new.keys()):
+        if name not in FREE_ON_RESUME and old.get(name) != new.get(name):
+            raise UserError(
+                f"{name}={new.get(name)} but the run was started with {old.get(name)}; resume with "
+                "the same settings, or start another run.name"
+            )
+    return run
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        full = f"{prefix}{name}"
+        flat.update(_flat(value, f"{full}.") if isinstance(value, dict) else {full: value})
+    return flat
+
+
+@contextmanager
+def _stopped_by_signal() -> Iterator[None]:
+    """Inside, SIGTERM (a scheduler, or ``torchrun`` after a lost process) ends with one line."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Stopped(
+            "stopped by SIGTERM; run the same command with --resume to go on from the last "
+            "checkpoint"
+        )
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _is_lost_peer(error: RuntimeError) -> bool:
+    words = str(error).lower()
+    marks = ("gloo", "nccl", "connection closed", "connection reset", "process group")
+    return isinstance(error, torch.distributed.DistBackendError) or any(m in words for m in marks)

@@ -1,0 +1,97 @@
+"""Optimizers: torch's AdamW, and LAMB."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+
+from spikesim.train.config import TrainSettings
+
+
+class LAMB(torch.optim.Optimizer):
+    r"""Adam whose step is scaled, tensor by tensor, to the norm of the weights.
+
+    With Adam's bias-corrected averages :math:`\hat m, \hat v`:
+
+    .. math::
+        u = \frac{\hat m}{\sqrt{\hat v} + \epsilon} + \lambda w, \quad
+        w \leftarrow w - \eta\, \phi\, u, \quad \phi = \min(1, \|w\| / \|u\|)
+
+    :math:`\phi = 1` where either norm is 0, and where :math:`\lambda = 0`: biases and norms take
+    Adam's step, as in timm.
+
+    Args:
+        params: tensors or groups, as for any torch optimizer.
+        lr: learning rate.
+        betas: decay of the two averages.
+        eps: added to the root.
+        weight_decay: :math:`\lambda`.
+        trust_clip: keep :math:`\phi \le 1`; without it, as in the paper's algorithm 2.
+
+    Reference: You et al. (2020), "Large batch optimization for deep learning", algorithm 2;
+    clipping as in timm's LAMB.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        trust_clip: bool = True,
+    ) -> None:
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**defaults, "trust_clip": trust_clip})
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """One step for every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._step_one(weight, weight.grad, group)
+        return loss
+
+    def _step_one(self, weight: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[weight]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"] = torch.zeros_like(weight)
+            state["exp_avg_sq"] = torch.zeros_like(weight)
+        beta1, beta2 = group["betas"]
+        state["step"] += 1
+        count = float(state["step"])
+        m = state["exp_avg"].lerp_(grad, 1 - beta1)
+        v = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        root = (v / (1 - beta2**count)).sqrt_().add_(group["eps"])
+        update = (m / (1 - beta1**count)).div_(root)
+        if group["weight_decay"] != 0:
+            update.add_(weight, alpha=group["weight_decay"])
+            # Stays on the device: reading a norm on the host would wait for the GPU per tensor.
+            size, length = weight.norm(), update.norm()
+            trust = torch.where((size > 0) & (length > 0), size / length, torch.ones_like(size))
+            update.mul_(trust.clamp(max=1.0) if group["trust_clip"] else trust)
+        weight.add_(update, alpha=-group["lr"])
+
+
+def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """The optimizer of a recipe; weight decay only on arrays of two or more axes."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if settings.optimizer == "lamb":
+        return LAMB(groups, lr=settings.lr, betas=settings.betas)
+    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=True)

@@ -1,0 +1,269 @@
+"""A training as it runs: epochs, steps, what is written when, and what a checkpoint holds."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikesim.errors import UserError
+from spikesim.train.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    load_weights,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from spikesim.train.config import Config
+from spikesim.train.data import (
+    Batch,
+    batches_of_epoch,
+    check_batch_size,
+    load_split,
+    load_training,
+    micro_batches,
+    read_batches,
+)
+from spikesim.train.distributed import World, share_buffers
+from spikesim.train.metrics import Meter, MetricsFile
+from spikesim.train.monitor import RateMonitor
+from spikesim.train.outcome import conclude, judge
+from spikesim.train.progress import Screen
+from spikesim.train.run import Result, Run, Task, build_model
+from spikesim.train.schedule import learning_rate
+from spikesim.train.seeds import key
+from spikesim.train.step import Stepper
+from spikesim.train.tensorboard import Scalars
+
+
+class Training:
+    """The state of a running training, and how it moves on; :meth:`open` comes first."""
+
+    run: Run
+    metrics: MetricsFile | None = None
+    scalars: Scalars | None = None
+    saved_at: float
+
+    def __init__(self, config: Config, world: World, device: torch.device, screen: Screen) -> None:
+        self.config, self.world, self.screen = config, world, screen
+        self.dataset, self.validation = load_training(config)
+        check_batch_size(config, len(self.dataset), world)
+        self.task = Task.of(self.dataset)
+        # Before torch builds an optimizer, which takes a second: something to see at once.
+        screen.say(
+            f"{config.data.name}: {len(self.dataset)} recordings, {self.steps} steps in "
+            f"{config.train.all_epochs} epochs"
+        )
+        torch.manual_seed(key(config.train.seed, "weights"))
+        self.stepper = Stepper(build_model(config, self.task), config.train, device, world)
+        self.monitor = RateMonitor(self.stepper.model)
+        self.test = load_split(config, "test")
+        self.meter, self.seconds = Meter(), 0.0
+        self.step, self.epoch, self.batch = 0, 0, 0
+        self.rates: dict[str, float] = {}
+        self.best_accuracy = -1.0
+        self.best_weights: dict[str, Tensor] = {}
+
+    def open(self, run: Run) -> None:
+        """Take up a run where its newest checkpoint is, or at its beginning."""
+        self.run = run
+        found = load_checkpoint(run.path / "checkpoint")
+        if found is not None:
+            self._restore(found)
+        if self.world.is_first:
+            keep = int(found.state["metrics_bytes"]) if found else 0
+            self.metrics = MetricsFile(run.metrics_path, keep)
+            if self.config.train.tensorboard:
+                self.scalars = Scalars(run.path / "tensorboard", self.step)
+        self.saved_at = time.monotonic()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch."""
+        return len(self.dataset) // self.config.data.batch_size
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.steps_per_epoch * self.config.train.all_epochs
+
+    def _rate(self, step: int) -> float:
+        """The learning rate of a step: that of its middle, which is 0 neither first nor last."""
+        return learning_rate((step + 0.5) / self.steps_per_epoch, self.config.train)
+
+    def run_to_end(self) -> Result:
+        """All epochs that are left, the test, and the report."""
+        if self.step:
+            self.screen.say(f"resumed at step {self.step} of {self.steps}")
+        self.screen.start(self.step, self.steps)
+        while self.epoch < self.config.train.all_epochs:
+            self._run_epoch()
+        self.screen.stop()
+        if self.scalars is not None:
+            self.scalars.close()
+        result = conclude(self._judged_model(), self.test, self.config, self.world, self.seconds)
+        low, high = (f"{bound:.1%}" for bound in result.interval)
+        self.screen.say(
+            f"test accuracy {result.accuracy:.1%} ({result.correct} of {result.total}, "
+            f"95 % interval {low} to {high})"
+        )
+        if self.world.is_first:
+            self.run.write_result(result)
+            if self.config.train.report:
+                from spikesim.report import write
+
+                self.screen.say(f"report: {write(self.run)}")
+        self.world.wait()
+        return result
+
+    def _judged_model(self) -> nn.Module:
+        """A fresh model with the weights that count: best epoch, averaged, or last."""
+        own, ema = self.stepper.model, self.stepper.ema
+        share_buffers(own, self.world)
+        weights = self.best_weights or (ema.weights if ema else own.state_dict())
+        model = build_model(self.config, self.task).to(self.stepper.device, self.stepper.dtype)
+        load_weights(model, weights, str(self.run.path))
+        return model
+
+    def _run_epoch(self) -> None:
+        s, d = self.config.train, self.config.data
+        self.dataset.set_epoch(self.epoch)
+        batches = batches_of_epoch(len(self.dataset), d.batch_size, s.seed, self.epoch)
+        batches = batches[self.batch :]
+        mine = micro_batches(batches, s.accumulate, self.world)
+        reader = read_batches(
+            self.dataset, mine, workers=d.workers, pin=self.stepper.device.type == "cuda"
+        )
+        since = time.monotonic()
+        for indices in batches:
+            parts = [next(reader) for _ in range(s.accumulate)]
+            since = self._run_step(parts, indices, since)
+            if self.batch < self.steps_per_epoch and self._is_due():
+                self._save()
+        self._end_epoch()
+
+    def _run_step(self, parts: list[Batch], indices: list[int], since: float) -> float:
+        """One optimizer step; returns the time at which it ended."""
+        s = self.config.train
+        rate = self._rate(self.step)
+        self.monitor.active = s.monitor_steps > 0 and self.step % s.monitor_steps == 0
+        try:
+            done = self.stepper.step(parts, self.step, self.epoch, rate)
+        except UserError as error:
+            self._warn(str(error))
+            raise
+        if self.monitor.active:
+            self._look_at_rates()
+        self.step, self.batch = self.step + 1, self.batch + 1
+        now = time.monotonic()
+        self.seconds += now - since
+        events = float(self.dataset.counts[indices].sum())
+        self.meter.add(done.loss, done.correct, len(indices), events, now - since)
+        summary = self.meter.summary()
+        self.screen.step(self.step, self.steps, self.epoch + 1, summary)
+        if self.scalars is not None:
+            numbers = {"loss": done.loss, "lr": rate, "gradient_norm": done.gradient_norm}
+            self.scalars.write("step", numbers, self.step)
+        return now
+
+    def _look_at_rates(self) -> None:
+        self.rates = self.monitor.rates(self.world)
+        for name, rate in self.monitor.newly_dead(self.rates).items():
+            what = "never fires" if rate == 0 else "fires at every step"
+            self._warn(
+                f"layer {name} {what} (rate {rate:.0f}, step {self.step}): a dead layer learns "
+                "nothing; check its input scale and threshold, or lower train.lr",
+                layer=name,
+                rate=rate,
+            )
+
+    def _warn(self, message: str, **details: Any) -> None:
+        self.screen.say(f"warning: {message}")
+        if self.metrics is not None:
+            place = {"kind": "warning", "epoch": self.epoch + 1, "step": self.step}
+            self.metrics.write({**place, "message": message, **details})
+
+    def _end_epoch(self) -> None:
+        """Validate, write the metrics, then the checkpoint that counts them."""
+        s = self.config.train
+        record: dict[str, Any] = {"kind": "epoch", "epoch": self.epoch + 1, "step": self.step}
+        record |= self.meter.summary()
+        record["lr"] = self._rate(self.step - 1)
+        on_test = s.selection == "as_published"
+        model = self._judged_model() if self.validation or on_test else None
+        for name, dataset in (("validation", self.validation), ("test", self.test)):
+            if model is not None and dataset is not None and (name == "validation" or on_test):
+                seen = judge(model, dataset, self.config, self.world)
+                record[f"{name}_loss"], record[f"{name}_accuracy"] = seen.loss, seen.accuracy
+        if on_test and model is not None and record["test_accuracy"] > self.best_accuracy:
+            self.best_accuracy = record["test_accuracy"]
+            self.best_weights = model.state_dict()
+        record["firing_rates"] = self.rates
+        self.epoch, self.batch, self.meter = self.epoch + 1, 0, Meter()
+        if self.metrics is not None:
+            self.metrics.write(record)
+        if self.scalars is not None:
+            self.scalars.write("epoch", record, self.step)
+            self.scalars.write("firing_rate", self.rates, self.step)
+        self.screen.epoch(record, s.all_epochs)
+        self._save()
+
+    def _is_due(self) -> bool:
+        s = self.config.train
+        by_steps = s.checkpoint_steps is not None and self.step % s.checkpoint_steps == 0
+        passed = time.monotonic() - self.saved_at
+        return by_steps or (s.checkpoint_seconds is not None and passed >= s.checkpoint_seconds)
+
+    def _save(self) -> None:
+        """Write a checkpoint; only the first process does."""
+        self.saved_at = time.monotonic()
+        if self.metrics is None:
+            return
+        stepper = self.stepper
+        state = {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "seconds": self.seconds,
+            "meter": self.meter.to_dict(),
+            "metrics_bytes": self.metrics.bytes,
+            "rates": self.rates,
+            "dead": self.monitor.dead,
+            "best_accuracy": self.best_accuracy,
+            "scaler": stepper.scaler.state_dict(),
+            "ema_updates": stepper.ema.updates if stepper.ema else 0,
+            "task": asdict(self.task),
+        }
+        tensors: dict[str, Mapping[str, Tensor]] = {
+            "model": stepper.model.state_dict(),
+            "optimizer": optimizer_tensors(stepper.optimizer),
+        }
+        if stepper.ema is not None:
+            tensors["ema"] = stepper.ema.weights
+        if self.best_weights:
+            tensors["best"] = self.best_weights
+        save_checkpoint(self.run.path / "checkpoint", self.step, state, tensors)
+
+    def _restore(self, found: Checkpoint) -> None:
+        """Continue from a checkpoint."""
+        if found.damaged:
+            self.screen.say(f"warning: {found.damaged}; going on from the one before")
+        state, stepper = found.state, self.stepper
+        trained = Task.from_dict(state["task"])
+        if trained != self.task:
+            raise UserError(
+                f"{self.run.path} was trained on {trained}, the dataset now gives {self.task}; "
+                "restore the dataset it began with, or start another run.name"
+            )
+        load_weights(stepper.model, found.tensors["model"], str(self.run.path))
+        restore_optimizer(stepper.optimizer, found.tensors["optimizer"])
+        stepper.scaler.load_state_dict(state["scaler"])
+        if stepper.ema is not None:
+            stepper.ema.load(found.tensors["ema"], state["ema_updates"])
+        self.best_weights = dict(found.tensors.get("best", {}))
+        self.best_accuracy = state["best_accuracy"]
+        self.step, self.epoch, self.batch = state["step"], state["epoch"], state["batch"]
+        self.seconds, self.meter = state["seconds"], Meter(**state["meter"])
+        self.rates, self.monitor.dead = state["rates"], state["dead"]
