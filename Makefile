@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types docs installed clean
 .DELETE_ON_ERROR:
 
 demo: .venv/ready
@@ -15,10 +15,12 @@ lint: .venv/ready-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# mypy cannot follow an editable install with mapped folders: check a real one.
-types: .venv/ready-test
+# Static tools cannot follow an editable install with mapped folders: they read a real one.
+installed: .venv/ready-test
 	rm -rf build
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --target build/installed .
+
+types: installed
 	cd tests && MYPYPATH=../build/installed ../$(BIN)/mypy --config-file ../pyproject.toml -p spikesim
 	cd tests && MYPYPATH=../build/installed ../$(BIN)/mypy --config-file ../pyproject.toml ../examples
 
@@ -31,6 +33,10 @@ types: .venv/ready-test
 	$(BIN)/pip install -c constraints.txt -e ".[test]"
 	$(BIN)/pip install --no-deps -r requirements-peers.txt
 	touch $@
+
+docs: installed
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
+	$(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf .venv build dist *.egg-info

@@ -24,11 +24,13 @@ class Named(Mapping[str, Tensor]):
         object.__setattr__(self, "_values", {**(values or {}), **named})
 
     def __getattr__(self, name: str) -> Tensor:
-        values: dict[str, Tensor] = object.__getattribute__(self, "_values")
-        try:
-            return values[name]
-        except KeyError:
-            raise AttributeError(f"no {name!r} here; there is {', '.join(values)}") from None
+        if name == "_values":  # not set yet, as in a copy
+            raise AttributeError(name)
+        # Plain access: torch.compile cannot look into object.__getattribute__.
+        values: dict[str, Tensor] = self._values  # type: ignore[assignment]
+        if name not in values:
+            raise AttributeError(f"no {name!r} here; there is {', '.join(values)}")
+        return values[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a record never changes; use .replace({name}=...)")

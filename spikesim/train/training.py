@@ -235,6 +235,7 @@ class Training:
             "scaler": stepper.scaler.state_dict(),
             "ema_updates": stepper.ema.updates if stepper.ema else 0,
             "task": asdict(self.task),
+            "recordings": len(self.dataset),
         }
         tensors: dict[str, Mapping[str, Tensor]] = {
             "model": stepper.model.state_dict(),
@@ -251,11 +252,12 @@ class Training:
         if found.damaged:
             self.screen.say(f"warning: {found.damaged}; going on from the one before")
         state, stepper = found.state, self.stepper
-        trained = Task.from_dict(state["task"])
-        if trained != self.task:
+        trained = Task.from_dict(state["task"]), state["recordings"]
+        if trained != (self.task, len(self.dataset)):
             raise UserError(
-                f"{self.run.path} was trained on {trained}, the dataset now gives {self.task}; "
-                "restore the dataset it began with, or start another run.name"
+                f"{self.run.path} was trained on {trained[1]} recordings of {trained[0]}, the "
+                f"dataset now has {len(self.dataset)} of {self.task}; restore the dataset it began "
+                "with, or start another run.name"
             )
         load_weights(stepper.model, found.tensors["model"], str(self.run.path))
         restore_optimizer(stepper.optimizer, found.tensors["optimizer"])

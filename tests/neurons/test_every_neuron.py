@@ -163,7 +163,7 @@ def test_cuda_gives_the_same_spikes_without_waiting(name: str) -> None:
         spikes.sum().backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert torch.allclose(spikes.cpu(), neuron(x), rtol=1e-9, atol=0)
+    assert torch.allclose(spikes.cpu(), neuron.cpu()(x), rtol=1e-9, atol=0)
 
 
 def _is_trainable(neuron: Neuron, name: str) -> bool:

@@ -49,7 +49,7 @@ def test_counts_by_hand(batch_size: int) -> None:
     assert (seen.correct, seen.total, seen.accuracy) == (5, 7, 5 / 7)
     assert seen.interval == wilson(5, 7)
     expected = nn.functional.cross_entropy(model.rows.double(), LABELS)
-    assert seen.loss == pytest.approx(float(expected))
+    assert seen.loss == pytest.approx(expected.item())
 
 
 def test_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +151,16 @@ def test_resume_refuses_other_settings_and_existing_folders(config: Make) -> Non
         train(config("train.epochs=1", "data.steps=4"), resume=True)
     assert train(config("train.epochs=1", "train.threads=1"), resume=True) == result
     assert {p: p.read_bytes() for p in small.run.path.rglob("*") if p.is_file()} == before
+
+
+def test_resume_refuses_other_recordings(config: Make, bars: Path, tmp_path: Path) -> None:
+    small = config()
+    train(small)
+    (small.run.path / "result.json").unlink()
+    fewer = tmp_path / "fewer"
+    shutil.copytree(bars, fewer, ignore=shutil.ignore_patterns("15.npz"))
+    with pytest.raises(UserError, match=r"was trained on 32 recordings.*now has 30"):
+        train(config(f"data.root={fewer}"), resume=True)
 
 
 def test_finished_run_says_so(config: Make, capsys: pytest.CaptureFixture[str]) -> None:
