@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from spikesim.datasets.archive_root import unpacked
 from spikesim.datasets.download import fetch, verify
 from spikesim.datasets.source import Archive, Source
-from spikesim.datasets.unpacking import unpack, walk
+from spikesim.datasets.unpacking import unpacked, walk
 from spikesim.errors import UserError, nearest
 
 
@@ -32,8 +31,8 @@ class ArchiveSource(Source):
     """A dataset published as archives.
 
     ``root`` holds the archives, or what is in them, at any depth (so that Tonic's and other
-    libraries' folders serve). Archives are checked, and unpacked into the cache when first
-    needed. :meth:`prepare` downloads what is missing; nothing else does.
+    libraries' folders serve), or is one of them. Archives are checked, and unpacked into the
+    cache when first needed. :meth:`prepare` downloads what is missing; nothing else does.
     """
 
     parts: ClassVar[dict[str, Part]]
@@ -86,25 +85,26 @@ class ArchiveSource(Source):
         return files if len(files) >= part.count else None
 
     def find(self, archive: Archive) -> Path | None:
-        """Where an archive lies, if it does: in ``root`` or in a folder there."""
+        """Where an archive lies, if it does: in ``root``, in a folder there, or as ``root``."""
         places = [self.root / archive.name, *sorted(self.root.glob(f"*/{archive.name}"))]
+        if self.root.name == archive.name:
+            places.insert(0, self.root)
         return next((place for place in places if place.is_file()), None)
 
     def prepare(self) -> None:
-        """Download the archives that are missing, unpack them in ``root``, and check all.
+        """Download the archives that are missing, and check and unpack all.
 
         Raises:
             UserError: see :func:`spikesim.datasets.download.fetch`; or an archive that has to be
                 fetched by hand, with what to do.
         """
         for part in self.parts.values():
-            if self.complete(part):
-                continue
-            for archive in self.info.archives:
-                if archive.name in part.archives and self.find(archive) is None:
-                    if not archive.url:
-                        raise self.missing()
-                    unpack(fetch(archive, self.root), self.root)
+            if not self.complete(part):
+                for archive in self.info.archives:
+                    if archive.name in part.archives and self.find(archive) is None:
+                        if not archive.url:
+                            raise self.missing()
+                        fetch(archive, self.root)
             self.files(part)
 
     def missing(self) -> UserError:
@@ -119,8 +119,8 @@ class ArchiveSource(Source):
 
 
 def tail(file: Path) -> str:
-    """The last two parts of a file's name: class or speaker, and recording."""
-    return "/".join(file.parts[-2:])
+    """The last two parts of a file's name, without its ending: class or speaker, and recording."""
+    return f"{file.parent.name}/{file.stem}"
 
 
 def inside(archive: Path, part: Part) -> list[Path]:

@@ -1,7 +1,7 @@
 """Downloads that end with the right file or none: resumed, checked, and put in place in one step.
 
 The bytes go to ``NAME.part``. An interrupted download continues there the next time; only a whole
-file with the published checksum gets its name.
+file with the published checksum gets its name. Two processes never write to one part file.
 """
 
 import errno
@@ -17,6 +17,7 @@ from pathlib import Path
 from spikesim.datasets.progress import Report
 from spikesim.datasets.source import Archive, cache_folder
 from spikesim.errors import UserError
+from spikesim.files import locked
 
 CHUNK = 1 << 20
 TIMEOUT_S = 60
@@ -38,14 +39,26 @@ def fetch(archive: Archive, folder: Path) -> Path:
     Raises:
         UserError: a file of that name with another checksum (it is left alone); no such address;
             an empty or foreign answer; a connection that broke several times (run it again: it
-            continues); a full disk.
+            continues); a full disk, or a folder that cannot be written.
     """
     target = folder / archive.name
-    if target.exists():
-        verify(target, archive)
-        return target
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / (archive.name + ".part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot put {archive.name} into {folder}: {error.strerror}; give another root="
+        ) from None
+    with locked(cache_folder() / "locks" / archive.name, f"downloading {archive.name}"):
+        if target.exists():
+            verify(target, archive)
+        else:
+            download(archive, target)
+    return target
+
+
+def download(archive: Archive, target: Path) -> None:
+    """Download ``target`` by way of its part file."""
+    part = target.with_name(f"{target.name}.part")
     for attempt in range(ATTEMPTS):
         try:
             transfer(archive, part)
@@ -67,7 +80,6 @@ def fetch(archive: Archive, folder: Path) -> Path:
         )
     os.replace(part, target)
     remember(target, found)
-    return target
 
 
 def transfer(archive: Archive, part: Path) -> None:
@@ -111,7 +123,7 @@ def transfer(archive: Archive, part: Path) -> None:
 
 
 def explain(error: Exception, archive: Archive, part: Path) -> None:
-    """Raise what another attempt cannot mend: an address that is gone, or a full disk."""
+    """Raise what another attempt cannot mend: an address that is gone, a disk that is full."""
     if isinstance(error, urllib.error.HTTPError) and error.code < 500:
         raise UserError(
             f"{archive.url}: answered {error.code} {error.reason}; "
@@ -123,6 +135,8 @@ def explain(error: Exception, archive: Archive, part: Path) -> None:
             f"{part}: disk full ({free / 1e9:.1f} GB free); make room and run the same command "
             "again: it continues"
         ) from None
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        raise UserError(f"{part}: {error.strerror}; give a root= that can be written") from None
 
 
 def verify(path: Path, archive: Archive) -> None:

@@ -1,6 +1,10 @@
 """Events to packed numbers and back, with every check on what a file holds."""
 
+from pathlib import Path
+from typing import TypeAlias
+
 import numpy as np
+from numpy.typing import NDArray
 
 from spikesim.datasets.source import EVENT_DTYPE, Events
 from spikesim.errors import UserError
@@ -8,6 +12,8 @@ from spikesim.kernels.events import Packed
 
 PACKED_DTYPE = np.dtype("<u8")
 LONGEST_US = 2**32 - 1
+
+Column: TypeAlias = NDArray[np.integer]
 
 
 def pack(events: Events, sensor_size: tuple[int, int, int], name: str) -> tuple[Packed, int]:
@@ -28,28 +34,43 @@ def pack(events: Events, sensor_size: tuple[int, int, int], name: str) -> tuple[
     t = events["t"].astype(np.int64)
     x = events["x"].astype(np.int64)
     y = events["y"].astype(np.int64) if "y" in events.dtype.names else np.zeros_like(x)
-    width, height, polarities = sensor_size
-    outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
-    if outside.any():
-        i = int(outside.argmax())
-        raise UserError(
-            f"{name}: {int(outside.sum())} of {len(x)} events lie outside the {width} x {height} "
-            f"sensor, the first is event {i} at x={x[i]}, y={y[i]}; check the file or sensor_size"
-        )
-    back = np.diff(t) < 0
-    if back.any():
-        i = int(back.argmax()) + 1
-        raise UserError(
-            f"{name}: timestamps are not sorted, event {i} is at {t[i]} us after {t[i - 1]} us; "
-            "sort the events by t (stable) or check the file"
-        )
+    check_events(t, x, y, sensor_size, name)
     if t[-1] - t[0] > LONGEST_US:
         raise UserError(
             f"{name}: lasts {(t[-1] - t[0]) / 6e7:.0f} minutes, at most 71 can be packed; cut it"
         )
-    p = events["p"].astype(np.int64) > 0 if polarities > 1 else np.zeros(len(t), np.bool_)
+    p = events["p"].astype(np.int64) > 0 if sensor_size[2] > 1 else np.zeros(len(t), np.bool_)
     packed = (t - t[0]) << 32 | y << 16 | x << 1 | p
     return packed.view(np.uint64), int(t[0])
+
+
+def check_events(
+    t: Column, x: Column, y: Column, sensor_size: tuple[int, int, int], name: str | Path
+) -> None:
+    """Refuse a recording without events, events outside the sensor, and time running backwards.
+
+    Raises:
+        UserError: naming the recording and the first such event.
+    """
+    if not len(t):
+        raise UserError(f"{name}: no events in it; record again or leave this file out")
+    t, x, y = (column.astype(np.int64, copy=False) for column in (t, x, y))
+    width, height, _ = sensor_size
+    outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
+    if outside.any():
+        i = int(outside.argmax())
+        raise UserError(
+            f"{name}: {int(outside.sum())} of {len(x)} events lie outside the sensor of "
+            f"{width} x {height}, the first is event {i} at x={x[i]}, y={y[i]}; "
+            "name the right sensor_size, or repair the file"
+        )
+    backwards = np.diff(t) < 0
+    if backwards.any():
+        i = int(backwards.argmax()) + 1
+        raise UserError(
+            f"{name}: time runs backwards at event {i} ({t[i]} us after {t[i - 1]} us); if order "
+            "alone is wrong, read it with read_events(path, sort=True) and keep it with write_npz"
+        )
 
 
 def unpack(packed: Packed, origin: int = 0) -> Events:

@@ -74,8 +74,9 @@ def load(
     Args:
         name: one of :func:`names`, or ``"folder"`` for class sub-folders of recordings.
         split: a part of ``info(name).splits``; with ``fold``, ``"train"`` or ``"test"``.
-        root: folder or archive; by default ``$SPIKESIM_DATA/<name>``. ``"nmnist"`` without a root
-            is the 1,000 + 100 recordings that come with the package.
+        root: folder or archive; by default ``$SPIKESIM_DATA/<name>``, or
+            ``~/.cache/spikesim/data/<name>`` where that is not set. ``"nmnist"`` without a root is
+            always the 1,000 + 100 recordings that come with the package.
         steps: number of frames ``T``.
         representation: ``"frames"``, or ``"events"`` for structured arrays ``t x y p``.
         binning: steps of equal ``"time"`` or equal ``"count"`` of events; see :class:`Binning`.

@@ -13,7 +13,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,6 +23,7 @@ from spikesim.datasets.pack import PACKED_DTYPE, pack
 from spikesim.datasets.progress import Report
 from spikesim.datasets.source import Recording, Source, cache_folder
 from spikesim.errors import UserError
+from spikesim.files import locked, write_atomic
 from spikesim.kernels.events import Packed
 
 Stats: TypeAlias = Mapping[Path, os.stat_result]
@@ -90,7 +90,7 @@ def open_store(
         folder.mkdir(exist_ok=True)
         sidecars = [_whole(folder, i) for i in range(len(shards))]
         if not all(sidecars):
-            with _locked(folder / "lock"):
+            with locked(folder / "lock", f"packing {source.info.name}"):
                 # another process may have packed them while this one waited
                 sidecars = [sidecar or _whole(folder, i) for i, sidecar in enumerate(sidecars)]
                 missing = [i for i, sidecar in enumerate(sidecars) if sidecar is None]
@@ -140,7 +140,7 @@ def _key(source: Source, recordings: Sequence[Recording], stats: Stats, base: Pa
                 content.update(hashlib.file_digest(file, "sha256").digest())
             report.advance()
     memory.parent.mkdir(exist_ok=True)
-    _replace(memory, content.hexdigest().encode())
+    write_atomic(memory, content.hexdigest().encode())
     return content.hexdigest()
 
 
@@ -172,7 +172,7 @@ def _write(
     path = folder / f"{shard:05d}.events"
     checksum = hashlib.sha256()
     counts, span, origin = [], [], []
-    temporary = path.with_suffix(f".{os.getpid()}.part")
+    temporary = path.with_suffix(".part")
     try:
         with temporary.open("wb") as file:
             for recording in recordings:
@@ -200,35 +200,5 @@ def _write(
         "span": span,
         "origin": origin,
     }
-    _replace(path.with_suffix(".json"), json.dumps(sidecar).encode())
+    write_atomic(path.with_suffix(".json"), json.dumps(sidecar).encode())
     return sidecar
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a small file so that it is there whole or not at all."""
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time, where the system has file locks.
-
-    Without them two processes may both pack: they write the same bytes to files of their own,
-    and the last rename wins.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

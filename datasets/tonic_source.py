@@ -4,21 +4,25 @@ Tonic's classes also download, unpack and list; that is done here instead (``arc
 because they accept empty and half-written files, and list them in the order of the disk.
 """
 
+import zlib
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from spikesim.datasets.archives import ArchiveSource
-from spikesim.datasets.source import Events, Recording, fold_numbers
+from spikesim.datasets.source import Events, Recording, hashed_split
 from spikesim.errors import UserError
+
+DAMAGE = (ValueError, TypeError, OSError, EOFError, LookupError, RuntimeError, zlib.error)
+"""What NumPy, SciPy and Tonic raise for a file that is not what its name says."""
 
 
 class ClassFolders(ArchiveSource):
     """One file per recording, in one folder per class.
 
-    Where the publishers made no split (``folds`` > 0), ``test`` is part 0 of
-    :func:`~spikesim.datasets.source.fold_numbers` over all recordings and ``train`` the rest.
+    Where the publishers made no split, there is a :func:`~spikesim.datasets.source.hashed_split`
+    into ``folds`` parts.
     """
 
     folds: ClassVar[int] = 0
@@ -26,11 +30,7 @@ class ClassFolders(ArchiveSource):
     def recordings(self, split: str) -> list[Recording]:
         """The recordings of a split, in the order of class folder and file name."""
         everything = [self.recording(path) for path in self.files(self.part(split))]
-        if not self.folds:
-            return everything
-        keys, labels = [r.key for r in everything], [r.label for r in everything]
-        in_test = fold_numbers(keys, labels, self.folds) == 0
-        return [r for r, t in zip(everything, in_test, strict=True) if t == (split == "test")]
+        return hashed_split(everything, split, self.folds) if self.folds else everything
 
     def recording(self, path: Path) -> Recording:
         """What the name of a file says about it."""
@@ -75,7 +75,7 @@ def decode(name: str, path: Path, label: int, data: Any = None) -> Events:
     item.transform = item.target_transform = item.transforms = None
     try:
         events, _ = item[0]
-    except (ValueError, OSError, EOFError, LookupError, RuntimeError) as error:
+    except DAMAGE as error:
         raise UserError(f"{path}: damaged ({error}); unpack its archive again") from None
     return in_time_order(events)
 

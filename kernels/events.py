@@ -81,7 +81,7 @@ def bin_events(
         raise ValueError(f"warps must be [1] or [{batch}], got [{len(warps)}]")
     if batch and (offsets[0] < 0 or offsets[-1] > len(events) or np.any(np.diff(offsets) < 0)):
         raise ValueError(f"offsets must rise from 0 to {len(events)} events")
-    if polarities < 1 + int(len(events) and np.bitwise_or.reduce(events) & np.uint64(1)):
+    if polarities == 1 and bool(np.bitwise_or.reduce(events) & np.uint64(1)):
         raise ValueError(f"events have two polarities, frames {polarities}")
     lookup = np.empty(sensor[0] * sensor[1], np.int32)
     flat = out.reshape(steps, batch, polarities, size[0] * size[1])

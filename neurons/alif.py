@@ -7,7 +7,7 @@ from torch import Tensor
 from spikesim.neurons.leak import Leak, leak_constraint, leak_fraction
 from spikesim.neurons.membrane import Membrane
 from spikesim.ops import detach
-from spikesim.surrogate import Surrogate
+from spikesim.surrogate import ATan, Surrogate
 from spikesim.types import Named, Number
 
 
@@ -30,7 +30,7 @@ class ALIF(Membrane):
         beta: rise of the threshold per unit of ``a``.
         normalize: weight a spike by :math:`k_a`, so that ``a`` is a running mean of the rate.
         detach_reset: no gradient through the reset; the adaptation keeps its gradient.
-        surrogate: the pretended derivative of the spike; ``ATan()`` by default.
+        surrogate: the pretended derivative of the spike.
         leak: ``"exact"`` or ``"euler"``, for both time constants.
         refractory: time without firing after a spike, in the unit of ``dt``; the membrane goes on.
         dt: step length.
@@ -62,21 +62,13 @@ class ALIF(Membrane):
         *,
         normalize: bool = True,
         detach_reset: bool = False,
-        surrogate: Surrogate | None = None,
+        surrogate: Surrogate = ATan(),
         leak: Leak = "exact",
         refractory: Number = 0.0,
         dt: float = 1.0,
         learnable: Collection[str] = (),
     ) -> None:
-        super().__init__(
-            v_threshold,
-            None,
-            detach_reset=detach_reset,
-            surrogate=surrogate,
-            refractory=refractory,
-            dt=dt,
-            learnable=learnable,
-        )
+        super().__init__(v_threshold, None, detach_reset, surrogate, refractory, dt, learnable)
         self.normalize = normalize
         self.leak = leak
         self.add_parameter("tau", tau, leak_constraint(leak, dt))

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from spikesim.neurons.leak import Leak, leak_constraint, leak_fraction
 from spikesim.neurons.membrane import Membrane
-from spikesim.surrogate import Surrogate
+from spikesim.surrogate import ATan, Surrogate
 from spikesim.types import Named, Number
 
 
@@ -26,7 +26,7 @@ class CUBALIF(Membrane):
         v_threshold: firing threshold.
         v_reset: value after a spike, and the resting value; ``None`` subtracts the threshold.
         detach_reset: no gradient through the reset.
-        surrogate: the pretended derivative of the spike; ``ATan()`` by default.
+        surrogate: the pretended derivative of the spike.
         leak: ``"exact"`` (:math:`k = 1 - e^{-dt/\tau}`) or ``"euler"`` (:math:`k = dt/\tau`), for
             both time constants.
         refractory: time without firing after a spike, in the unit of ``dt``; ``v`` is held, the
@@ -62,21 +62,13 @@ class CUBALIF(Membrane):
         v_reset: Number | None = 0.0,
         *,
         detach_reset: bool = False,
-        surrogate: Surrogate | None = None,
+        surrogate: Surrogate = ATan(),
         leak: Leak = "exact",
         refractory: Number = 0.0,
         dt: float = 1.0,
         learnable: Collection[str] = (),
     ) -> None:
-        super().__init__(
-            v_threshold,
-            v_reset,
-            detach_reset=detach_reset,
-            surrogate=surrogate,
-            refractory=refractory,
-            dt=dt,
-            learnable=learnable,
-        )
+        super().__init__(v_threshold, v_reset, detach_reset, surrogate, refractory, dt, learnable)
         self.leak = leak
         self.add_parameter("tau", tau, leak_constraint(leak, dt))
         self.add_parameter("tau_synapse", tau_synapse, leak_constraint(leak, dt))

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from torch import Tensor
 
 from spikesim.neurons.membrane import Membrane
-from spikesim.surrogate import Surrogate
+from spikesim.surrogate import ATan, Surrogate
 from spikesim.types import Named, Number
 
 
@@ -16,7 +16,7 @@ class IF(Membrane):
         v_threshold: firing threshold :math:`\theta`, in the unit of ``v``.
         v_reset: value after a spike and at the start; ``None`` subtracts the threshold.
         detach_reset: no gradient through the reset.
-        surrogate: the pretended derivative of the spike; ``ATan()`` by default.
+        surrogate: the pretended derivative of the spike.
         refractory: time without firing after a spike, in the unit of ``dt``.
         dt: step length.
         learnable: names of parameters to train.
@@ -40,20 +40,12 @@ class IF(Membrane):
         v_reset: Number | None = 0.0,
         *,
         detach_reset: bool = False,
-        surrogate: Surrogate | None = None,
+        surrogate: Surrogate = ATan(),
         refractory: Number = 0.0,
         dt: float = 1.0,
         learnable: Collection[str] = (),
     ) -> None:
-        super().__init__(
-            v_threshold,
-            v_reset,
-            detach_reset=detach_reset,
-            surrogate=surrogate,
-            refractory=refractory,
-            dt=dt,
-            learnable=learnable,
-        )
+        super().__init__(v_threshold, v_reset, detach_reset, surrogate, refractory, dt, learnable)
         self.check_learnable()
 
     def step(self, state: Named, inputs: Named, p: Named) -> tuple[Named, Tensor]:

@@ -35,7 +35,7 @@ class Izhikevich(Neuron):
         scheme: ``"half_steps"``: two steps of ``dt/2`` for ``v``, as published in 2003;
             ``"euler"``: one, as in the table of 2004. Then ``u`` with the new ``v``, then the
             reset, at the end of the step that reached the peak.
-        surrogate: the pretended derivative of the spike in ``v - v_peak``; ``ATan()`` by default.
+        surrogate: the pretended derivative of the spike in ``v - v_peak``.
         dt: step length, ms; 1 for ``"half_steps"`` as published, at most 0.5 for ``"euler"``.
         learnable: names of parameters to train.
 
@@ -72,7 +72,7 @@ class Izhikevich(Neuron):
         v_initial: Number = -65.0,
         u_initial: Number | None = None,
         scheme: Scheme = "half_steps",
-        surrogate: Surrogate | None = None,
+        surrogate: Surrogate = ATan(),
         dt: float = 1.0,
         learnable: Collection[str] = (),
     ) -> None:
@@ -80,7 +80,7 @@ class Izhikevich(Neuron):
         if scheme not in ("half_steps", "euler"):
             raise UserError(f"scheme must be 'half_steps' or 'euler', got {scheme!r}")
         self.scheme = scheme
-        self.surrogate = ATan() if surrogate is None else surrogate
+        self.surrogate = surrogate
         self.add_parameter("a", a)
         self.add_parameter("b", b)
         self.add_parameter("c", c)

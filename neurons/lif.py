@@ -6,7 +6,7 @@ from torch import Tensor
 
 from spikesim.neurons.leak import Leak, leak_constraint, leak_fraction
 from spikesim.neurons.membrane import Membrane
-from spikesim.surrogate import Surrogate
+from spikesim.surrogate import ATan, Surrogate
 from spikesim.types import Named, Number
 
 
@@ -29,7 +29,7 @@ class LIF(Membrane):
         decay_input: scale the input by the leak, so that a constant input ``x`` settles at
             ``v_rest + x``.
         detach_reset: no gradient through the reset.
-        surrogate: the pretended derivative of the spike; ``ATan()`` by default.
+        surrogate: the pretended derivative of the spike.
         leak: ``"euler"`` or ``"exact"``.
         refractory: time without firing after a spike, in the unit of ``dt``; ``v`` is held.
         dt: step length.
@@ -70,21 +70,13 @@ class LIF(Membrane):
         *,
         decay_input: bool = True,
         detach_reset: bool = False,
-        surrogate: Surrogate | None = None,
+        surrogate: Surrogate = ATan(),
         leak: Leak = "euler",
         refractory: Number = 0.0,
         dt: float = 1.0,
         learnable: Collection[str] = (),
     ) -> None:
-        super().__init__(
-            v_threshold,
-            v_reset,
-            detach_reset=detach_reset,
-            surrogate=surrogate,
-            refractory=refractory,
-            dt=dt,
-            learnable=learnable,
-        )
+        super().__init__(v_threshold, v_reset, detach_reset, surrogate, refractory, dt, learnable)
         self.leak = leak
         self.decay_input = decay_input
         self.add_parameter("tau", tau, leak_constraint(leak, dt))

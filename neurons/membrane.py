@@ -8,7 +8,7 @@ from spikesim.constraint import NotNegative
 from spikesim.errors import UserError
 from spikesim.neuron import Neuron
 from spikesim.ops import detach, maximum, round_, where
-from spikesim.surrogate import ATan, Surrogate
+from spikesim.surrogate import Surrogate
 from spikesim.types import Named, Number
 
 
@@ -34,9 +34,8 @@ class Membrane(Neuron):
         self,
         v_threshold: Number,
         v_reset: Number | None,
-        *,
         detach_reset: bool,
-        surrogate: Surrogate | None,
+        surrogate: Surrogate,
         refractory: Number,
         dt: float,
         learnable: Collection[str],
@@ -45,7 +44,7 @@ class Membrane(Neuron):
         if "refractory" in self.learnable:
             raise UserError("refractory is counted in steps and cannot be learnable; fix it")
         self.detach_reset = detach_reset
-        self.surrogate = ATan() if surrogate is None else surrogate
+        self.surrogate = surrogate
         self.add_parameter("v_threshold", v_threshold)
         self.add_parameter("v_reset", v_reset)
         self.add_parameter("refractory", refractory, NotNegative())
@@ -89,5 +88,5 @@ class Membrane(Neuron):
         if not self.is_refractory:
             return state, s
         s = where(state.wait > 0.0, 0.0, s)
-        wait = where(detach(s) >= 0.5, p.silent, maximum(state.wait - 1.0, 0.0))
+        wait = where(s >= 0.5, p.silent, maximum(state.wait - 1.0, 0.0))
         return state.replace(wait=wait), s

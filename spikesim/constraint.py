@@ -54,9 +54,9 @@ class NotNegative(Constraint):
 
 @dataclass(frozen=True)
 class TimeConstant(Constraint):
-    r"""``value = dt / sigmoid(raw)``, above ``dt``, so that an Euler leak stays in (0, 1).
+    r"""``value = dt (1 + exp(-raw))``, above ``dt``, so that an Euler leak stays in (0, 1).
 
-    ``raw`` is the ``w`` of PLIF: :math:`1/\tau = \mathrm{sigmoid}(w)` (Fang et al., 2021).
+    ``raw`` is the ``w`` of PLIF: :math:`dt/\tau = \mathrm{sigmoid}(w)` (Fang et al., 2021).
     """
 
     dt: float
@@ -71,8 +71,8 @@ class TimeConstant(Constraint):
         return value >= self.dt
 
     def value(self, raw: Tensor) -> Tensor:
-        """``dt / sigmoid(raw)``."""
-        return self.dt / torch.sigmoid(raw)
+        """``dt / sigmoid(raw)``, in the form whose gradient stays finite for slow leaks."""
+        return self.dt * (1.0 + torch.exp(-raw))
 
     def raw(self, value: Tensor) -> Tensor:
         """``-log(value / dt - 1)``."""

@@ -10,7 +10,16 @@ from torch import Tensor, nn
 
 from spikesim.errors import UserError, nearest
 from spikesim.neurons import ALIF, CUBALIF, IF, ILIF, LIF, PLIF
-from spikesim.surrogate import ATan, FastSigmoid, Rectangle, Sigmoid, Surrogate, Triangle
+from spikesim.surrogate import (
+    ATan,
+    FastSigmoid,
+    Gaussian,
+    MultiGaussian,
+    Rectangle,
+    Sigmoid,
+    Surrogate,
+    Triangle,
+)
 
 NeuronFactory: TypeAlias = Callable[[float], nn.Module]
 """Makes one spiking layer from its threshold; called once per layer."""
@@ -66,7 +75,8 @@ def neuron_factory(
     Args:
         kind: one of the names above, or a callable, which is used as it is.
         threshold: multiplies each threshold that a model asks for, > 0.
-        surrogate: ``"sigmoid"``, ``"atan"``, ``"fast_sigmoid"``, ``"triangle"`` or ``"rectangle"``.
+        surrogate: ``"sigmoid"``, ``"atan"``, ``"fast_sigmoid"``, ``"triangle"``, ``"rectangle"``,
+            ``"gaussian"`` or ``"multi_gaussian"``.
 
     Raises:
         UserError: an unknown name, or a threshold not above 0.
@@ -92,6 +102,8 @@ _SURROGATES: dict[str, Surrogate] = {
     "fast_sigmoid": FastSigmoid(),
     "triangle": Triangle(),
     "rectangle": Rectangle(),
+    "gaussian": Gaussian(),
+    "multi_gaussian": MultiGaussian(),
 }
 
 _NEURONS: dict[str, Callable[[float, Surrogate], nn.Module]] = {

@@ -28,6 +28,8 @@ class Neuron(nn.Module):
     """Names of what arrives in a step; a plain tensor goes to the first."""
     states: tuple[str, ...] = ()
     """Names of the state variables; an option such as refractoriness may add one."""
+    always_learnable: ClassVar[tuple[str, ...]] = ()
+    """Names of the parameters that are trained without being asked for."""
     spiking: ClassVar[bool] = True
     """Whether the output is spikes: 0 or 1, or small counts for integer neurons."""
 
@@ -39,7 +41,7 @@ class Neuron(nn.Module):
         if not dt > 0:
             raise UserError(f"dt must be > 0, got {dt}")
         self.dt = float(dt)
-        self.learnable = tuple(learnable)
+        self.learnable = tuple(dict.fromkeys((*self.always_learnable, *learnable)))
         self._constraints: dict[str, Constraint] = {}
 
     def add_parameter(
@@ -62,7 +64,8 @@ class Neuron(nn.Module):
         array = torch.as_tensor(value, dtype=torch.float64, device=where)
         if not bool(constraint.holds(array).all()):
             raise UserError(f"{name} must be {constraint.wish}, got {value}")
-        dtype = value.dtype if isinstance(value, Tensor) else torch.get_default_dtype()
+        default = torch.get_default_dtype()
+        dtype = value.dtype if isinstance(value, Tensor) and value.is_floating_point() else default
         if name in self.learnable:
             raw = constraint.raw(array)
             if not bool(torch.isfinite(raw).all()):
@@ -243,8 +246,8 @@ class Neuron(nn.Module):
             value = getattr(self, name)
             mark = " (learnable)" if f"raw_{name}" in self._parameters else ""
             if isinstance(value, Tensor):
-                detached = value.detach()
-                shown = f"{detached.item():.4g}" if value.dim() == 0 else f"{list(value.shape)}"
+                has_one = value.dim() == 0 and not value.is_meta
+                shown = f"{value.item():.4g}" if has_one else f"{list(value.shape)}"
             else:
                 shown = f"{value}"
             parts.append(f"{name}={shown}{mark}")

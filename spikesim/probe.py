@@ -33,7 +33,8 @@ class LayerRecord:
         traces: state variable, or ``"output"`` -> ``[T, n]`` after each step, of the traced
             neurons.
         traced: flat index of each traced neuron, ``[n]``.
-        threshold: firing threshold of each traced neuron, ``[n]``; ``None`` without a fixed one.
+        threshold: parameter ``v_threshold`` of each traced neuron, ``[n]``, the base of one that
+            adapts; ``None`` if there is no such parameter or nothing is traced.
     """
 
     rate: float
@@ -136,6 +137,7 @@ def record(
         assert isinstance(module, Neuron)
         again = sum(known.split("#")[0] == name for known in seen)
         given = {module.inputs[0]: inputs[0]} if isinstance(inputs[0], Tensor) else inputs[0]
+        # A slice alone would keep the whole batch in memory.
         one = {key: value[:, sample : sample + 1].clone() for key, value in given.items()}
         rate_T = output.double().flatten(1).mean(1).cpu()
         seen[f"{name}#{again + 1}" if again else name] = (module, one, output[:, sample], rate_T)

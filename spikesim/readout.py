@@ -1,15 +1,12 @@
 """From class values at every step to one answer: ``T`` steps, ``B`` batch, ``K`` classes."""
 
-from typing import Literal, TypeAlias, get_args
-
 from torch import Tensor
 
 from spikesim.errors import UserError, nearest
 from spikesim.layers import neuron_factory
 from spikesim.neurons import LI
 
-Readout: TypeAlias = Literal["mean", "last", "membrane", "membrane_max", "rate"]
-READOUTS: tuple[str, ...] = get_args(Readout)
+READOUTS = ("mean", "last", "membrane", "rate")
 
 
 def readout(logits_TBK: Tensor, kind: str = "mean", *, tau: float = 2.0) -> Tensor:
@@ -17,8 +14,8 @@ def readout(logits_TBK: Tensor, kind: str = "mean", *, tau: float = 2.0) -> Tens
 
     ``"mean"`` averages the steps; ``"last"`` takes the last one. ``"membrane"`` feeds a neuron
     that leaks and never fires, :math:`v_t = v_{t-1} + (y_t - v_{t-1}) / \tau`, and takes its last
-    value; ``"membrane_max"`` takes its largest one. ``"rate"`` feeds a LIF (threshold 1, time
-    constant 2 steps, sigmoid surrogate) and takes its spikes per step, in [0, 1].
+    value. ``"rate"`` feeds a LIF (threshold 1, time constant 2 steps, sigmoid surrogate) and takes
+    its spikes per step, in [0, 1].
 
     Args:
         logits_TBK: class values ``[T, B, K]``.
@@ -28,7 +25,7 @@ def readout(logits_TBK: Tensor, kind: str = "mean", *, tau: float = 2.0) -> Tens
     Shape: ``[T, B, K]`` -> ``[B, K]``.
 
     Raises:
-        UserError: an unknown ``kind``, another number of dimensions, or ``tau`` below 1.
+        UserError: an unknown ``kind``, another number of dimensions, or a ``tau`` below 1.
 
     >>> import torch
     >>> y = torch.tensor([[[1.0, 0.0]], [[0.0, 3.0]]])
@@ -39,8 +36,6 @@ def readout(logits_TBK: Tensor, kind: str = "mean", *, tau: float = 2.0) -> Tens
         raise UserError(f"no readout {kind!r}{nearest(kind, READOUTS)}")
     if logits_TBK.dim() != 3:
         raise UserError(f"readout takes [T, B, K], got {list(logits_TBK.shape)}")
-    if not tau >= 1:
-        raise UserError(f"tau must be >= 1 step, got {tau}")
     if kind == "mean":
         return logits_TBK.mean(0)
     if kind == "last":
@@ -49,4 +44,4 @@ def readout(logits_TBK: Tensor, kind: str = "mean", *, tau: float = 2.0) -> Tens
         spikes: Tensor = neuron_factory("lif")(1.0)(logits_TBK)
         return spikes.mean(0)
     v_TBK: Tensor = LI(tau)(logits_TBK)
-    return v_TBK[-1] if kind == "membrane" else v_TBK.amax(0)
+    return v_TBK[-1]

@@ -65,11 +65,3 @@ class Named(Mapping[str, Tensor]):
     def detach(self) -> "Named":
         """A copy cut from the autograd graph, for truncated backpropagation through time."""
         return self.map(lambda value: value.detach())
-
-
-torch.utils._pytree.register_pytree_node(
-    Named,
-    lambda named: (list(named.values()), tuple(named)),
-    lambda values, names: Named(dict(zip(names, values, strict=True))),
-    serialized_type_name="spikesim.types.Named",
-)

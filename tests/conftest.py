@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+
+# As the command line does, and for the same reason: waiting threads must not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 
 

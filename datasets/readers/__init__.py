@@ -1,13 +1,12 @@
 """Readers of event recordings, one file per format, and one call for all."""
 
-from spikesim.datasets.readers.events import Size, check_events, make_events
+from spikesim.datasets.readers.events import Size, make_events
 from spikesim.datasets.readers.npz import write_npz
 from spikesim.datasets.readers.read import FORMATS, is_recording, read_events
 
 __all__ = [
     "FORMATS",
     "Size",
-    "check_events",
     "is_recording",
     "make_events",
     "read_events",

@@ -2,12 +2,14 @@
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spikesim.datasets.readers.events import Size, check_events, make_events
+from spikesim.datasets.pack import check_events
+from spikesim.datasets.readers.events import Size, make_events
 from spikesim.datasets.source import Events
 from spikesim.errors import UserError
 
@@ -34,7 +36,7 @@ def write_npz(path: str | Path, events: Events, sensor_size: Size) -> Path:
     ([1, 2], (4, 4, 2))
     """
     path = Path(path)
-    check_events(events, sensor_size, path, sort=False)
+    check_events(events["t"], events["x"], events["y"], sensor_size, path)
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
         t, x, y, p = (events[name] for name in FIELDS)
@@ -51,7 +53,7 @@ def read_npz(path: Path) -> tuple[Events, Size]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError) as error:
         raise UserError(
             f"{path}: truncated or damaged .npz ({error}); write it again with write_npz"
         ) from None

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
+from spikesim.datasets.pack import check_events
 from spikesim.datasets.readers.aedat2 import read_aedat2
 from spikesim.datasets.readers.aedat4 import read_aedat4
 from spikesim.datasets.readers.atis_bin import read_atis_bin
-from spikesim.datasets.readers.events import Size, check_events
+from spikesim.datasets.readers.events import Size
 from spikesim.datasets.readers.npz import read_npz
 from spikesim.datasets.readers.prophesee import read_prophesee
 from spikesim.datasets.source import Events
@@ -53,8 +56,11 @@ def read_events(
         what = "is a folder, not a recording" if path.is_dir() else "no such file"
         raise UserError(f"{path}: {what}; give the path of one recording")
     events, found = reader_for(path)(path)
+    if sort:
+        events = events[np.argsort(events["t"], kind="stable")]
     size = sensor_size or found
-    return check_events(events, size, path, sort=sort), size
+    check_events(events["t"], events["x"], events["y"], size, path)
+    return events, size
 
 
 def is_recording(path: Path) -> bool:

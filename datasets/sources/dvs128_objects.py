@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from spikesim.datasets.archive_root import unpacked
 from spikesim.datasets.readers import read_events
 from spikesim.datasets.source import Archive, DatasetInfo, Events, Recording, Source
-from spikesim.datasets.unpacking import walk
+from spikesim.datasets.unpacking import unpacked, walk
 from spikesim.errors import UserError
 
 OBJECTS = {

@@ -11,9 +11,10 @@ from spikesim.datasets.source import (
     Recording,
     Source,
     cache_folder,
-    fold_numbers,
+    hashed_split,
 )
 from spikesim.errors import UserError
+from spikesim.files import write_atomic
 
 FOLDS = 5
 
@@ -84,17 +85,14 @@ class Folder(Source):
         sizes = [read_events(path)[1] for path in paths]
         width, height, polarities = (max(size[axis] for size in sizes) for axis in range(3))
         memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(f"{width} {height} {polarities}")
+        write_atomic(memory, f"{width} {height} {polarities}".encode())
         return width, height, polarities
 
     def recordings(self, split: str) -> list[Recording]:
         """The recordings of a split, in the order of class and file name."""
         if self.is_split:
             return self.below(self.root / split)
-        everything = self.below(self.root)
-        keys, labels = [r.key for r in everything], [r.label for r in everything]
-        in_test = fold_numbers(keys, labels, FOLDS) == 0
-        return [r for r, t in zip(everything, in_test, strict=True) if t == (split == "test")]
+        return hashed_split(self.below(self.root), split, FOLDS)
 
     def below(self, top: Path) -> list[Recording]:
         """All recordings in the class folders of ``top``."""

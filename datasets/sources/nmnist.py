@@ -1,30 +1,23 @@
 """N-MNIST: handwritten digits on a screen, seen by an ATIS camera in three saccades."""
 
+from functools import cached_property
 from pathlib import Path
 
-from spikesim.datasets.archive_root import unpacked
 from spikesim.datasets.download import fetch, verify
-from spikesim.datasets.source import (
-    Archive,
-    DatasetInfo,
-    Events,
-    Recording,
-    Source,
-    default_root,
-)
-from spikesim.datasets.unpacking import unpack
-from spikesim.errors import UserError
+from spikesim.datasets.readers import read_events
+from spikesim.datasets.source import Archive, DatasetInfo, Events, Recording, Source
+from spikesim.datasets.unpacking import unpacked
 
 EMBEDDED = Path(__file__).parent.parent / "embedded" / "nmnist_10class_1000_100.zip"
-BYTES_PER_EVENT = 5
 
 
 class NMNIST(Source):
     """N-MNIST (Orchard et al., 2015), read by Tonic's ``read_mnist_file``.
 
-    Without a root: the 1,000 + 100 recordings shipped with the package. A root is a folder with
-    ``Train/<digit>/<number>.bin`` and ``Test/...``, directly or under ``NMNIST/`` as Tonic keeps
-    them, or a zip or tar archive of one. The classes are the digits found there.
+    Without a root: the 1,000 + 100 recordings shipped with the package, whatever
+    ``$SPIKESIM_DATA`` holds. A root is a folder with ``Train/<digit>/<number>.bin`` and
+    ``Test/...``, directly or under ``NMNIST/`` as Tonic keeps them, or with the published archives
+    of these; or it is a zip or tar archive of such a folder. The classes are the digits found.
     """
 
     info = DatasetInfo(
@@ -58,70 +51,58 @@ class NMNIST(Source):
 
     def __init__(self, root: Path | None = None) -> None:
         super().__init__(EMBEDDED if root is None else root)
-        self._found: Path | None = None
 
-    @property
+    @cached_property
+    def folders(self) -> dict[str, Path]:
+        """The folder of digits of each split that is there; archives are unpacked for it."""
+        if not self.root.exists():
+            raise self.missing()
+        base = unpacked(self.root) if self.root.is_file() else self.root
+        found = {}
+        for split, archive in zip(self.info.splits, self.info.archives, strict=True):
+            name = split.capitalize()
+            place = next((p for p in (base / name, base / "NMNIST" / name) if p.is_dir()), None)
+            if place is None and (base / archive.name).is_file():
+                verify(base / archive.name, archive)
+                place = unpacked(base / archive.name) / name
+            if place is not None:
+                found[split] = place
+        if not found:
+            raise self.missing()
+        return found
+
+    @cached_property
     def classes(self) -> tuple[str, ...]:
         """The digits that have a folder in either split."""
-        folder = self._folder()
-        digits = {
-            p.name for s in ("Train", "Test") for p in (folder / s).glob("[0-9]") if p.is_dir()
-        }
-        return tuple(sorted(digits))
+        folders = [path for top in self.folders.values() for path in top.glob("[0-9]")]
+        return tuple(sorted({path.name for path in folders if path.is_dir()}))
 
     def recordings(self, split: str) -> list[Recording]:
         """The files of a split by digit, then by number."""
-        part = split.capitalize()
-        classes = self.classes
+        top = self.folders.get(split)
+        if top is None:
+            return []
         return [
-            Recording(f"{part}/{digit}/{path.name}", path, label)
-            for label, digit in enumerate(classes)
-            for path in sorted((self._folder() / part / digit).glob("*.bin"))
+            Recording(f"{top.name}/{digit}/{path.name}", path, label)
+            for label, digit in enumerate(self.classes)
+            for path in sorted((top / digit).glob("*.bin"))
         ]
 
     def read(self, recording: Recording) -> Events:
-        """The events of a file; a size that is no whole number of events is refused."""
-        size = recording.path.stat().st_size
-        if size % BYTES_PER_EVENT:
-            raise UserError(
-                f"{recording.path}: {size} bytes is no multiple of {BYTES_PER_EVENT}, the file is "
-                "truncated; copy or download it again"
-            )
-        from tonic import datasets, io
-
-        events: Events = io.read_mnist_file(str(recording.path), dtype=datasets.NMNIST.dtype)
-        return events
+        """The events of a file."""
+        return read_events(recording.path, sensor_size=self.sensor_size)[0]
 
     def prepare(self) -> None:
-        """Download and unpack the whole dataset (1.2 GB) into ``root``, or the default root.
+        """Download what is missing of the whole dataset (1.2 GB) into the root that was given.
 
         Raises:
             UserError: see :func:`spikesim.datasets.download.fetch`.
         """
-        if self.root == EMBEDDED:
-            self.root = default_root(self.info.name)
-        for archive in self.info.archives:
-            fetch(archive, self.root)
-        self._found = None
-        self._folder()
-
-    def _folder(self) -> Path:
-        """The folder that holds ``Train`` and ``Test``."""
-        if self._found is None:
-            if not self.root.exists():
-                raise self.missing()
-            base = unpacked(self.root) if self.root.is_file() else self.root
-            for archive in self.info.archives:
-                part = base / archive.name.removesuffix(".zip").capitalize()
-                if (base / archive.name).is_file() and not part.is_dir():
-                    verify(base / archive.name, archive)
-                    unpack(base / archive.name, base)
-            for folder in (base, base / "NMNIST"):
-                if (folder / "Train").is_dir() or (folder / "Test").is_dir():
-                    self._found = folder
-                    return folder
-            raise self.missing()
-        return self._found
+        if not self.root.is_file():
+            for split, archive in zip(self.info.splits, self.info.archives, strict=True):
+                places = (self.root / above / split.capitalize() for above in ("", "NMNIST"))
+                if not any(place.is_dir() for place in places):
+                    fetch(archive, self.root)
 
 
 SOURCE = NMNIST

@@ -2,11 +2,10 @@
 
 from typing import Any, ClassVar
 
-from spikesim.datasets.archives import ArchiveSource, Part
+from spikesim.datasets.archives import Part
 from spikesim.datasets.download import verify
-from spikesim.datasets.heidelberg import damaged
-from spikesim.datasets.source import Archive, DatasetInfo, Events, Recording
-from spikesim.datasets.tonic_source import in_time_order, open_tonic
+from spikesim.datasets.hdf5_source import HDF5Source, damaged
+from spikesim.datasets.source import Archive, DatasetInfo, Recording
 
 FILE = Archive(
     "n-tidigits.hdf5",
@@ -16,9 +15,10 @@ FILE = Archive(
 )
 
 
-class NTIDigits(ArchiveSource):
+class NTIDigits(HDF5Source):
     """N-TIDIGITS18 (Anumula et al., 2018), the recordings of single digits, official split."""
 
+    tonic = "NTIDIGITS18"
     info = DatasetInfo(
         name="ntidigits",
         title="N-TIDIGITS18: 11 spoken digits (o, 1 to 9, z), 64-channel silicon cochlea",
@@ -38,12 +38,16 @@ class NTIDigits(ArchiveSource):
         ("train", "test"), Part(1, (FILE.name,), (FILE.name,))
     )
 
+    def arguments(self, split: str) -> dict[str, Any]:
+        """Tonic's names."""
+        return {"train": split == "train", "single_digits": True}
+
     def recordings(self, split: str) -> list[Recording]:
         """The recordings of a split, in the order of the file; ``group`` is the speaker."""
         (path,) = self.files(self.part(split))
         verify(path, FILE)
         try:
-            names = self.opened(path.parent, split)._samples
+            names = self.opened(split, path)._samples
         except (OSError, KeyError) as error:
             raise damaged(path, error) from None
         found = []
@@ -52,20 +56,6 @@ class NTIDigits(ArchiveSource):
             label = self.classes.index(digit)
             found.append(Recording(f"{split}/{name}", path, label, speaker, (split, i)))
         return found
-
-    def read(self, recording: Recording) -> Events:
-        """The spikes of a recording, in order of time."""
-        split, i = recording.part
-        try:
-            events, _ = self.opened(recording.path.parent, split)[i]
-        except (OSError, KeyError) as error:
-            raise damaged(recording.path, error) from None
-        return in_time_order(events)
-
-    def opened(self, folder: Any, split: str) -> Any:
-        """Tonic's dataset of a split."""
-        arguments = {"train": split == "train", "single_digits": True}
-        return open_tonic("NTIDIGITS18", folder, arguments)
 
 
 SOURCE = NTIDigits

@@ -1,9 +1,9 @@
 """Spiking Heidelberg Digits: spoken digits as spikes of an artificial cochlea."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from spikesim.datasets.archives import Part
-from spikesim.datasets.heidelberg import CITATION, DOWNLOADS, PAGE, Heidelberg
+from spikesim.datasets.hdf5_source import CITATION, DOWNLOADS, PAGE, Heidelberg
 from spikesim.datasets.source import Archive, DatasetInfo
 
 ENGLISH = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -41,10 +41,6 @@ class SHD(Heidelberg):
         "train": Part(1, ("shd_train.h5",), ("shd_train.h5.zip",)),
         "test": Part(1, ("shd_test.h5",), ("shd_test.h5.zip",)),
     }
-
-    def arguments(self, split: str) -> dict[str, Any]:
-        """Tonic knows two parts of it."""
-        return {"train": split == "train"}
 
 
 SOURCE = SHD

@@ -1,9 +1,9 @@
 """Spiking Speech Commands: spoken words as spikes of an artificial cochlea."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from spikesim.datasets.archives import Part
-from spikesim.datasets.heidelberg import CITATION, DOWNLOADS, PAGE, Heidelberg
+from spikesim.datasets.hdf5_source import CITATION, DOWNLOADS, PAGE, Heidelberg
 from spikesim.datasets.source import Archive, DatasetInfo
 
 MD5 = {
@@ -37,6 +37,10 @@ class SSC(Heidelberg):
         split: Part(1, (f"ssc_{split}.h5",), (f"ssc_{split}.h5.zip",))
         for split in ("train", "valid", "test")
     }
+
+    def arguments(self, split: str) -> dict[str, Any]:
+        """Tonic knows three parts of it."""
+        return {"split": split}
 
 
 SOURCE = SSC

@@ -158,13 +158,11 @@ def prepare(
     expected and the found checksum.
     """
     from spikesim import datasets
-    from spikesim.datasets.archives import ArchiveSource
     from spikesim.datasets.registry import source_class
 
     with progress_aside(as_json):
         source = source_class(name)(root)
-        if isinstance(source, ArchiveSource):
-            source.prepare()
+        source.prepare()
         splits = []
         for split in source.info.splits:
             loaded = datasets.load(name, split, root=root)

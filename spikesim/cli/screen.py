@@ -64,7 +64,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        # A narrow terminal folds the other columns before the names in the first.
+        least = min(24, max(len(str(row[0])) for row in rows)) if rows and index == 0 else None
+        drawn.add_column(
+            column, justify="right" if numeric else "left", overflow="fold", min_width=least
+        )
     for row in rows:
         drawn.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
     return drawn

@@ -1,11 +1,14 @@
-"""What all models share: the task they answer, and the check of their input.
+"""What all models share: the task they answer, the check of their input, and how one is listed.
 
 Shape legend: ``T`` steps, ``B`` batch, ``P`` input channels (polarities), ``H, W`` map,
 ``K`` classes; time first.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from spikesim.errors import UserError
@@ -21,7 +24,6 @@ class Task:
         steps: ``T``, >= 1.
         in_channels: ``P``, >= 1.
         image_size: ``(H, W)`` in pixels.
-        static: input is images ``[B, P, H, W]``, repeated ``T`` times inside the model.
 
     Raises:
         UserError: a number below 1.
@@ -31,7 +33,6 @@ class Task:
     steps: int
     in_channels: int = 2
     image_size: tuple[int, int] = (128, 128)
-    static: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_classes", "steps", "in_channels"):
@@ -75,12 +76,9 @@ class SpikingModel(nn.Module):
         self.steps = task.steps
         self.num_classes = task.num_classes
         self.input_shape = (task.in_channels, *task.image_size)
-        self.static = task.static
 
     def forward(self, x: Tensor) -> Tensor:
         """Class values of every step."""
-        if self.static and x.dim() == 4:
-            x = x.expand(self.steps, *x.shape)
         self._check(x)
         return self.classify(x)
 
@@ -93,8 +91,8 @@ class SpikingModel(nn.Module):
         wanted = f"[T={self.steps}, B, {', '.join(map(str, self.input_shape))}]"
         if x.dim() == 4:
             raise UserError(
-                f"input is {shape}, the model takes {wanted}; for images [B, P, H, W] "
-                "create it with static=True"
+                f"input is {shape}, the model takes {wanted}; repeat images [B, P, H, W]: "
+                f"spikesim.encoders.Direct({self.steps})(x)"
             )
         if x.dim() != 5:
             raise UserError(f"input is {shape}, the model takes {wanted}")
@@ -128,3 +126,35 @@ def initialise(model: nn.Module) -> None:
             nn.init.trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes that belong together, and the task they were made for."""
+
+    sizes: Any
+    task: Task
+    source: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """One kind of model: its class, its sizes (a dataclass), its presets and its source."""
+
+    name: str
+    build: Callable[[Any, Task], SpikingModel]
+    sizes: type
+    presets: Mapping[str, Preset]
+    source: str
+
+    @property
+    def summary(self) -> str:
+        """One line: what it is."""
+        return (self.build.__doc__ or "").strip().splitlines()[0]
+
+    def parameters(self, preset: str) -> int:
+        """Parameters of a preset, each of which is used and learns."""
+        chosen = self.presets[preset]
+        with torch.device("meta"):
+            model = self.build(chosen.sizes, chosen.task)
+        return sum(parameter.numel() for parameter in model.parameters())

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from spikesim.models.base import Task
-from spikesim.models.registry import Model, Preset, register
+from spikesim.models.base import Model, Preset, Task
 from spikesim.models.sdt import SDT, SDTSizes
 from spikesim.models.sew_resnet import SEWResNet, SEWResNetSizes
 from spikesim.models.spikformer import Spikformer, SpikformerSizes
@@ -19,9 +18,9 @@ KIM = "after Kim and Panda (2021), Batch normalization through time"
 OURS = "for two CPU cores; not published"
 
 NMNIST = Task(10, 5, 2, (34, 34))
-CIFAR10 = Task(10, 4, 3, (32, 32), static=True)
-CIFAR100 = Task(100, 4, 3, (32, 32), static=True)
-IMAGENET = Task(1000, 4, 3, (224, 224), static=True)
+CIFAR10 = Task(10, 4, 3, (32, 32))
+CIFAR100 = Task(100, 4, 3, (32, 32))
+IMAGENET = Task(1000, 4, 3, (224, 224))
 CIFAR10DVS = Task(10, 16, 2, (128, 128))
 GESTURE = Task(11, 16, 2, (128, 128))
 
@@ -39,7 +38,7 @@ def _cifar_spikformer(depth: int, dim: int, heads: int) -> SpikformerSizes:
     return SpikformerSizes(dim, depth, heads, pooling="0011", scale=0.125, qkv_bias=True)
 
 
-register(
+MODELS = (
     Model(
         "spikformer",
         Spikformer,
@@ -60,10 +59,7 @@ register(
             for depth, dim, heads in IMAGENET_SIZES
         },
         ZHOU,
-    )
-)
-
-register(
+    ),
     Model(
         "sdt",
         SDT,
@@ -84,10 +80,7 @@ register(
             for depth, dim, heads in IMAGENET_SIZES
         },
         YAO,
-    )
-)
-
-register(
+    ),
     Model(
         "spiking_vgg",
         SpikingVGG,
@@ -103,10 +96,7 @@ register(
             ),
         },
         SIMONYAN,
-    )
-)
-
-register(
+    ),
     Model(
         "sew_resnet",
         SEWResNet,
@@ -117,5 +107,6 @@ register(
             "sew34": Preset(SEWResNetSizes("3-4-6-3"), IMAGENET, FANG),
         },
         FANG,
-    )
+    ),
 )
+"""Every model that can be built by name."""

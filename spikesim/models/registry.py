@@ -1,55 +1,14 @@
 """Models by name: what exists, what was published, and how to build one."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any
 
-import torch
-
 from spikesim.errors import UserError, nearest
-from spikesim.models.base import SpikingModel, Task
+from spikesim.models.base import Model, SpikingModel, Task
+from spikesim.models.presets import MODELS
 
-
-@dataclass(frozen=True)
-class Preset:
-    """Sizes that belong together, and the task they were made for."""
-
-    sizes: Any
-    task: Task
-    source: str
-
-
-@dataclass(frozen=True)
-class Model:
-    """One kind of model: its class, its sizes (a dataclass), its presets and its source."""
-
-    name: str
-    build: Callable[[Any, Task], SpikingModel]
-    sizes: type
-    presets: Mapping[str, Preset]
-    source: str
-
-    @property
-    def summary(self) -> str:
-        """One line: what it is."""
-        return (self.build.__doc__ or "").strip().splitlines()[0]
-
-    def parameters(self, preset: str) -> int:
-        """Parameters of a preset, each of which is used and learns."""
-        chosen = self.presets[preset]
-        with torch.device("meta"):
-            model = self.build(chosen.sizes, chosen.task)
-        return sum(parameter.numel() for parameter in model.parameters())
-
-
-_MODELS: dict[str, Model] = {}
-
-
-def register(model: Model) -> None:
-    """Add a model under its name; called once by each file of models."""
-    if model.name in _MODELS:
-        raise ValueError(f"a model named {model.name!r} exists already; choose another name")
-    _MODELS[model.name] = model
+_MODELS = {model.name: model for model in MODELS}
 
 
 def names() -> tuple[str, ...]:
@@ -78,7 +37,6 @@ def create(
     steps: int,
     in_channels: int | None = None,
     image_size: int | Sequence[int] | None = None,
-    static: bool | None = None,
     preset: str | None = None,
     **sizes: Any,
 ) -> SpikingModel:
@@ -90,8 +48,6 @@ def create(
         steps: time steps ``T``.
         in_channels: input channels ``P``; the preset's where not given, else 2 (polarities).
         image_size: pixels, one number or ``(H, W)``; the preset's where not given, else 128.
-        static: take images ``[B, P, H, W]`` and repeat them ``steps`` times; the preset's where
-            not given, else no.
         preset: published (or ``"tiny"``) sizes to start from; see :func:`info`.
         sizes: fields of the model's sizes, such as ``dim=256, depth=2, neuron="plif"``; each
             replaces the preset's.
@@ -102,6 +58,7 @@ def create(
         UserError: an unknown name, preset or size (the nearest one is suggested), or sizes that do
             not fit together.
 
+    >>> import torch
     >>> model = create("sdt", preset="tiny", num_classes=10, steps=5, image_size=34)
     >>> model(torch.zeros(5, 1, 2, 34, 34)).shape
     torch.Size([5, 1, 10])
@@ -124,7 +81,6 @@ def create(
         steps=steps,
         in_channels=task.in_channels if in_channels is None else in_channels,
         image_size=task.image_size if image_size is None else _pair(image_size),
-        static=task.static if static is None else static,
     )
     return model.build(chosen, task)
 

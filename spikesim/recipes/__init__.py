@@ -1,1 +1,1 @@
-"""Placeholder until its content lands."""
+"""Recipes: YAML files of settings; :mod:`spikesim.train.recipes` finds them by name."""

@@ -26,8 +26,8 @@ def write(run: "Run", path: Path | None = None) -> Path:
 
 def write_page(data: ReportData, path: Path) -> Path:
     """Write the page of ``data``: whole, or not at all."""
+    from spikesim.files import write_atomic
     from spikesim.report.page import render
-    from spikesim.train.files import write_atomic
 
     write_atomic(path, render(data).encode())
     return path

@@ -20,7 +20,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from spikesim.errors import UserError
-from spikesim.train.files import sync_folder, write_synced
+from spikesim.files import sync_folder, write_synced
 
 KEPT = 2
 _PREFIX = "step-"
@@ -82,8 +82,8 @@ def save_checkpoint(
         shutil.rmtree(temporary, ignore_errors=True)
         raise OSError(
             error.errno,
-            f"{error.strerror}: the checkpoint of step {step} was not written, the one before is "
-            "whole and --resume continues from there",
+            f"{error.strerror}: the checkpoint of step {step} was not written, those before it are "
+            "whole; mend that and go on with --resume",
             str(folder),
         ) from error
     for old in _folders(folder)[KEPT:]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from spikesim.errors import UserError
+from spikesim.files import write_synced
 from spikesim.train import recipes
 from spikesim.train.typed import assign, build, parse_yaml
 
@@ -161,7 +162,7 @@ class TrainSettings:
     clip_norm: float | None = None
     accumulate: int = 1
     loss: Literal["cross_entropy", "tet"] = "cross_entropy"
-    readout: Literal["mean", "last", "membrane", "membrane_max", "rate"] = "mean"
+    readout: Literal["mean", "last", "membrane", "rate"] = "mean"
     smoothing: float = 0.0
     tet_lambda: float = 1e-3
     tet_mean: float = 1.0
@@ -248,7 +249,7 @@ class Config:
     def save(self, path: str | Path) -> None:
         """Write the YAML file that :meth:`load` reads back."""
         text = yaml.safe_dump(self.to_dict(), sort_keys=False)
-        Path(path).write_text(text, encoding="utf-8")
+        write_synced(Path(path), text.encode())
 
 
 def _plain(value: Any) -> Any:

@@ -57,4 +57,6 @@ def prepare(settings: TrainSettings) -> None:
     if settings.deterministic:
         # cuBLAS reads it when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(settings.deterministic)
+    if settings.deterministic != torch.are_deterministic_algorithms_enabled():
+        # Imports torch's compiler, which takes a second: only where it changes something.
+        torch.use_deterministic_algorithms(settings.deterministic)

@@ -12,7 +12,7 @@ import torch
 from spikesim.errors import Stopped, UserError
 from spikesim.train.config import Config
 from spikesim.train.device import choose_device, prepare
-from spikesim.train.distributed import process_group, world_from_environment
+from spikesim.train.distributed import World, process_group, world_from_environment
 from spikesim.train.progress import Screen
 from spikesim.train.run import Result, Run
 from spikesim.train.training import Training
@@ -21,7 +21,7 @@ FREE_ON_RESUME = {
     "run.dir", "data.root", "data.workers", "train.device", "train.threads", "train.report",
     "train.checkpoint_steps", "train.checkpoint_seconds", "train.tensorboard",
 }  # fmt: skip
-"""Settings that may differ when a run is continued: none of them changes the weights."""
+"""Settings that may differ when a run is continued: they change the weights by rounding at most."""
 
 
 def train(config: Config, *, resume: bool = False) -> Result:
@@ -58,12 +58,12 @@ def train(config: Config, *, resume: bool = False) -> Result:
             training.open(Run(config.run.path))
             return training.run_to_end()
         except RuntimeError as error:
-            if world.size == 1 or not _is_lost_peer(error):
+            lost = _what_was_lost(error, world)
+            if not lost:
                 raise
             raise Stopped(
-                f"process {world.rank} of {world.size} lost contact with another process, which "
-                f"ended; run the same command with --resume to go on from the last checkpoint in "
-                f"{config.run.path}"
+                f"process {world.rank} of {world.size} {lost}; run the same command with --resume "
+                f"to go on from the last checkpoint in {config.run.path}"
             ) from error
         finally:
             screen.stop()
@@ -110,7 +110,11 @@ def _stopped_by_signal() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _is_lost_peer(error: RuntimeError) -> bool:
+def _what_was_lost(error: RuntimeError, world: World) -> str:
+    """Which process is gone, in words; empty where the error has another cause."""
     words = str(error).lower()
+    if "dataloader worker" in words:
+        return f"lost one that prepares its batches ({str(error).strip()})"
     marks = ("gloo", "nccl", "connection closed", "connection reset", "process group")
-    return isinstance(error, torch.distributed.DistBackendError) or any(m in words for m in marks)
+    lost = isinstance(error, torch.distributed.DistBackendError) or any(m in words for m in marks)
+    return "lost contact with another process, which ended" if lost and world.size > 1 else ""

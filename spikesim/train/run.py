@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from spikesim.errors import UserError, nearest
+from spikesim.files import sync_folder, write_atomic
 from spikesim.train.checkpoint import Checkpoint, load_checkpoint, load_weights
 from spikesim.train.config import Config
 from spikesim.train.data import load_split
-from spikesim.train.files import sync_folder, write_atomic
 from spikesim.train.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def build_model(config: Config, task: Task) -> "SpikingModel":
     from spikesim.models import create
 
     channels, height, width = task.frame_shape
-    return create(
+    model = create(
         config.model.name,
         num_classes=len(task.classes),
         steps=task.steps,
@@ -94,6 +95,7 @@ def build_model(config: Config, task: Task) -> "SpikingModel":
         preset=config.model.preset,
         **config.model.sizes,
     )
+    return model.to(getattr(torch, config.train.dtype))
 
 
 class Run:

@@ -121,11 +121,12 @@ class Training:
 
     def _judged_model(self) -> nn.Module:
         """A fresh model with the weights that count: best epoch, averaged, or last."""
-        own, ema = self.stepper.model, self.stepper.ema
-        share_buffers(own, self.world)
-        weights = self.best_weights or (ema.weights if ema else own.state_dict())
-        model = build_model(self.config, self.task).to(self.stepper.device, self.stepper.dtype)
-        load_weights(model, weights, str(self.run.path))
+        stepper = self.stepper
+        averaged = stepper.ema.weights if stepper.ema else stepper.model.state_dict()
+        model = build_model(self.config, self.task).to(stepper.device)
+        load_weights(model, self.best_weights or averaged, str(self.run.path))
+        # Without shared batch statistics each process has its own: the saved ones are the first's.
+        share_buffers(model, self.world)
         return model
 
     def _run_epoch(self) -> None:

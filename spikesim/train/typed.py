@@ -103,14 +103,11 @@ def _fit(value: Any, hint: Any) -> tuple[bool, Any]:
     if origin is Literal:
         return value in inside, value
     if origin is tuple:
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, list | tuple) or len(value) != len(inside):
             return False, None
-        hints = [inside[0]] * len(value) if inside[-1] is Ellipsis else list(inside)
-        if len(hints) != len(value):
-            return False, None
-        parts = [_fit(item, part) for item, part in zip(value, hints, strict=True)]
+        parts = [_fit(item, part) for item, part in zip(value, inside, strict=True)]
         return all(fits for fits, _ in parts), tuple(item for _, item in parts)
-    if origin in (dict, Mapping):
+    if origin is Mapping:
         return isinstance(value, Mapping), dict(value) if isinstance(value, Mapping) else None
     if hint is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -128,10 +125,8 @@ def _wish(hint: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(str, inside))
     if origin is tuple:
-        if inside[-1] is Ellipsis:
-            return f"a list of {_wish(inside[0]).split(' ', 1)[1]}s"
         return "a list [" + ", ".join(_wish(part) for part in inside) + "]"
-    if origin in (dict, Mapping):
+    if origin is Mapping:
         return "a group of settings"
     words = {
         int: "a whole number",

@@ -7,6 +7,7 @@ from torch import Tensor
 from spikesim.attention import SDSA, SSA
 from spikesim.layers import neuron_factory
 from spikesim.models.transformer import merge_heads, split_heads
+from spikesim.neurons import LIF
 
 
 def spikes(*shape: int) -> Tensor:
@@ -101,6 +102,14 @@ def test_grid_spreads_to_neighbours_and_not_further() -> None:
     expected = torch.zeros(4, 5)
     expected[0:3, 1:4] = 1
     assert torch.equal(out, expected)
+
+
+def test_grid_spreads_the_agreement_of_keys_and_values() -> None:
+    k = torch.zeros(1, 1, 20, 1)
+    k[0, 0, 1 * 5 + 2] = 1  # its 3 x 3 neighbours agree too: 9 / 2 reaches 4.5, 1 / 2 does not
+    q = torch.ones_like(k)
+    assert SDSA(LIF(v_threshold=4.5), grid=(4, 5))(q, k, k).all()
+    assert not SDSA(LIF(v_threshold=4.5))(q, k, k).any()
 
 
 def test_grid_must_fit_the_tokens() -> None:

@@ -272,6 +272,8 @@ def test_counts_are_means_per_sample_whatever_the_batches() -> None:
         assert one.effective_macs == pytest.approx(other.effective_macs)
         assert one.effective_acs == pytest.approx(other.effective_acs)
         assert one.macs == other.macs
+        assert one.updates == other.updates
+    assert {line.name: line.updates for line in whole.layers}["fire"] == T * 8 * 4 * 4
 
 
 def test_twice_the_steps_twice_the_operations_but_one_ann() -> None:

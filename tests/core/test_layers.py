@@ -1,11 +1,14 @@
 """Layers over time, and the neuron of the models."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from spikesim.errors import UserError
 from spikesim.layers import TimeDistributed, conv_bn, neuron_factory
+from spikesim.neurons import ALIF, CUBALIF, IF, ILIF, LIF, PLIF
 
 
 def test_each_step_is_treated_alike() -> None:
@@ -45,17 +48,45 @@ def test_neuron_of_the_models_by_hand(value: float, expected: list[int]) -> None
     assert spikes.flatten().tolist() == expected
 
 
-def test_threshold_scales_all_thresholds() -> None:
-    make = neuron_factory("lif", threshold=0.5)
+@pytest.mark.parametrize(
+    ("name", "kind", "v_reset"),
+    [
+        ("lif", LIF, 0.0),
+        ("lif_soft", LIF, None),
+        ("plif", PLIF, 0.0),
+        ("if", IF, 0.0),
+        ("alif", ALIF, None),
+        ("cuba_lif", CUBALIF, 0.0),
+        ("ilif", ILIF, None),
+    ],
+)
+def test_names_make_the_neuron_they_say(name: str, kind: type, v_reset: float | None) -> None:
+    make = neuron_factory(name, threshold=0.5)
     assert (make(1.0).v_threshold, make(0.5).v_threshold) == (0.5, 0.25)
+    neuron = make(1.0)
+    assert type(neuron) is kind
+    assert neuron.detach_reset
+    assert getattr(neuron, "v_reset", None) == v_reset
 
 
-def test_surrogate_has_its_closed_form_gradient() -> None:
-    for name, at_threshold in (("sigmoid", 4 / 4), ("atan", 2 / 2)):
-        x = torch.full((1, 1, 1), 2.0, requires_grad=True)  # u = 1, on the threshold
-        neuron_factory("lif", surrogate=name)(1.0)(x).sum().backward()
-        assert x.grad is not None
-        assert x.grad.item() == pytest.approx(at_threshold / 2)
+@pytest.mark.parametrize(
+    ("name", "at_threshold"),
+    [
+        ("sigmoid", 4 / 4),
+        ("atan", 2 / 2),
+        ("fast_sigmoid", 1.0),
+        ("triangle", 1.0),
+        ("rectangle", 1.0),
+        ("gaussian", 2 / math.sqrt(2 * math.pi)),
+        # 0.5 (1.15 N(0; 0.5) - 2 * 0.15 N(0.5; 3))
+        ("multi_gaussian", (1.15 - 0.05 * math.exp(-1 / 72)) / math.sqrt(2 * math.pi)),
+    ],
+)
+def test_surrogate_has_its_closed_form_gradient(name: str, at_threshold: float) -> None:
+    x = torch.full((1, 1, 1), 2.0, requires_grad=True)  # u = 1, on the threshold
+    neuron_factory("lif", surrogate=name)(1.0)(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.item() == pytest.approx(at_threshold / 2)
 
 
 def test_unknown_neuron_names_the_nearest() -> None:

@@ -163,6 +163,18 @@ def test_learnable_parameters_keep_their_range_and_get_gradients() -> None:
     assert not torch.allclose(neuron.tau, start)
 
 
+def test_whole_numbers_may_be_learnable() -> None:
+    assert LIF(tau=torch.tensor([2, 3]), learnable=("tau",)).tau.tolist() == [2.0, 3.0]
+
+
+@pytest.mark.parametrize("raw", [-50.0, 50.0])
+def test_gradient_of_a_time_constant_is_finite_at_both_ends(raw: float) -> None:
+    neuron = LIF(learnable=("tau",))
+    torch.nn.init.constant_(neuron.raw_tau, raw)
+    neuron(torch.ones(3, 1, 2)).sum().backward()
+    assert torch.isfinite(neuron.raw_tau.grad)
+
+
 @pytest.mark.parametrize("constraint", [Positive(), TimeConstant(0.5)])
 def test_constraints_are_inverted_by_their_raw_value(constraint: Positive | TimeConstant) -> None:
     value = torch.tensor([0.6, 1.0, 30.0], dtype=torch.float64)
@@ -180,6 +192,15 @@ def test_half_precision_is_storage_only(dtype: torch.dtype) -> None:
     assert state.v.dtype == torch.float32
     assert torch.equal(spikes.float(), exact)
     assert torch.equal(state.v, exact_state.v)
+
+
+def test_inputs_of_a_step_are_single_precision() -> None:
+    class Doubled(LIF):
+        def step(self, state: Named, inputs: Named, p: Named) -> tuple[Named, Tensor]:
+            return super().step(state, Named(x=inputs.x * 1.001), p)
+
+    x = (torch.randn(8, 2, 50) + 0.5).bfloat16()
+    assert torch.equal(Doubled().run(x)[1].v, Doubled().run(x.float())[1].v)
 
 
 def test_a_module_in_half_precision_maps_its_parameters_in_single() -> None:
@@ -224,6 +245,7 @@ def test_inputs_are_never_changed() -> None:
 
 
 def test_repr_shows_what_is_learned() -> None:
-    text = repr(LIF(tau=torch.tensor([2.0, 3.0]), learnable=("v_threshold",)))
-    assert "tau=[2]" in text
-    assert "v_threshold=1 (learnable)" in text
+    neuron = LIF(tau=torch.tensor([2.0, 3.0]), learnable=("v_threshold",))
+    assert "tau=[2]" in repr(neuron)
+    assert "v_threshold=1 (learnable)" in repr(neuron)
+    assert "v_threshold=[] (learnable)" in repr(neuron.to("meta"))

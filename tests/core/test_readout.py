@@ -23,12 +23,6 @@ def test_membrane_is_the_exponential_sum(tau: float) -> None:
     )
 
 
-def test_membrane_max_takes_the_peak() -> None:
-    y = torch.tensor([0.0, 4.0, 0.0, 0.0]).view(4, 1, 1)
-    assert readout(y, "membrane_max").item() == 2.0
-    assert readout(y, "membrane").item() == 0.5
-
-
 def test_rate_counts_spikes() -> None:
     y = torch.tensor([[1.5, 2.0, 0.9]]).expand(4, 1, 3)
     assert readout(y, "rate").tolist() == [[0.5, 1.0, 0.0]]
@@ -36,12 +30,11 @@ def test_rate_counts_spikes() -> None:
 
 @pytest.mark.parametrize("kind", READOUTS)
 def test_gradient_reaches_the_values(kind: str) -> None:
-    y = torch.randn(5, 2, 3, requires_grad=True)
+    y = torch.full((5, 2, 3), 1.5, requires_grad=True)
     readout(y, kind).square().sum().backward()
     assert y.grad is not None
     assert torch.isfinite(y.grad).all()
-    if kind != "rate":
-        assert y.grad.abs().sum() > 0
+    assert y.grad.abs().sum() > 0
 
 
 def test_mistakes_are_named() -> None:

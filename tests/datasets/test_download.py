@@ -4,6 +4,7 @@ import errno
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -49,6 +50,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "no ranges":
             start = 0
         body = b"" if fault == "empty" else CONTENT[start:]
+        if fault == "slow":
+            threading.Event().wait(0.2)
         if fault == "foreign":
             body = b"<html>" + body[6:]
         self.send_response(206 if start else 200)
@@ -184,6 +187,23 @@ def test_a_wrong_file_already_there_is_left_alone(server: Server, tmp_path: Path
         fetch(server.archive(), tmp_path)
     assert (tmp_path / "a.zip").read_bytes() == b"mine"
     assert server.ranges == []
+
+
+def test_who_comes_second_waits_and_downloads_nothing(
+    server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.faults = ["cut", "slow"]
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(fetch, server.archive(), tmp_path / "root") for _ in range(2)]
+    assert [one.result().read_bytes() for one in both] == [CONTENT, CONTENT]
+    assert len(server.ranges) == 2  # the one that was cut, and its continuation
+    assert "waiting for another process that is downloading a.zip" in capfd.readouterr().err
+
+
+def test_a_root_that_is_a_file_is_a_users_error(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "root").touch()
+    with pytest.raises(UserError, match=r"cannot put a\.zip into .*root: .*another root="):
+        fetch(server.archive(), tmp_path / "root")
 
 
 def test_a_file_is_hashed_once_for_each_of_its_states(

@@ -103,7 +103,9 @@ def test_any_layout_gives_the_same_digits(folder, kind):
 def test_truncated_file_is_named(folder):
     path = sorted((folder / "NMNIST" / "Test" / "3").iterdir())[2]
     path.write_bytes(path.read_bytes()[:-2])
-    with pytest.raises(UserError, match=rf"{path}: \d+ bytes is no multiple of 5") as error:
+    with pytest.raises(
+        UserError, match=rf"{path}: truncated: \d+ bytes are no multiple of 5"
+    ) as error:
         datasets.load("nmnist", "test", root=folder)
     assert "\n" not in str(error.value)
 
@@ -121,8 +123,22 @@ def test_unsorted_file_is_named(folder):
     path = sorted((folder / "NMNIST" / "Test" / "7").iterdir())[0]
     data = path.read_bytes()
     path.write_bytes(data[500:] + data[:500])
-    with pytest.raises(UserError, match=rf"Test/7/{path.name}: timestamps are not sorted"):
+    with pytest.raises(UserError, match=rf"Test/7/{path.name}: time runs backwards"):
         datasets.load("nmnist", "test", root=folder)
+
+
+def test_empty_file_is_named(folder):
+    path = sorted((folder / "NMNIST" / "Test" / "7").iterdir())[1]
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match=rf"Test/7/{path.name}: no events in it"):
+        datasets.load("nmnist", "test", root=folder)
+
+
+def test_embedded_recordings_are_the_default_whatever_else_is_there(folder, monkeypatch):
+    (folder / "NMNIST").rename(folder / "nmnist")
+    monkeypatch.setenv("SPIKESIM_DATA", str(folder))
+    assert len(datasets.load("nmnist", "test")) == 100
+    assert len(datasets.load("nmnist", "test", root=folder / "nmnist")) == 26
 
 
 def test_missing_folder_and_foreign_folder_and_broken_archive(tmp_path):
@@ -131,7 +147,7 @@ def test_missing_folder_and_foreign_folder_and_broken_archive(tmp_path):
             datasets.load("nmnist", root=root)
     broken = tmp_path / "broken.zip"
     broken.write_bytes(EMBEDDED.read_bytes()[:100_000])
-    words = r"broken.zip cannot be unpacked .* download it again"
+    words = r"broken.zip: damaged or no archive .*; get it again"
     with pytest.raises(UserError, match=words) as error:
         datasets.load("nmnist", root=broken)
     assert "\n" not in str(error.value)

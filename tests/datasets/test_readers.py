@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikesim.datasets.readers import FORMATS, make_events, read_events, write_npz
+from spikesim.datasets.readers import FORMATS, read_events
 from spikesim.errors import BackendError, UserError
 
 T = [10, 15, 15, 900, 70_000]
@@ -99,59 +99,12 @@ def test_each_format_refuses_a_file_without_events(name: str, tmp_path: Path) ->
         read_events(path)
 
 
-def test_npz_round_trip_keeps_events_and_sensor(tmp_path: Path) -> None:
-    events = make_events(T, X, Y, P)
-    path = write_npz(tmp_path / "a.npz", events, (40, 50, 2))
-    again, sensor = read_events(path)
-    assert sensor == (40, 50, 2)
-    np.testing.assert_array_equal(again, events)
-    assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]
-
-
-def test_npz_of_any_field_order_and_structured_npz_are_read(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", x=X, y=Y, t=np.array(T, float), p=[1, -1, 1, 1, -1])
-    np.savez(tmp_path / "b.npz", events=make_events(T, X, Y, P))
-    first, size = read_events(tmp_path / "a.npz")
-    second, _ = read_events(tmp_path / "b.npz")
-    assert size == (34, 34, 2)
-    np.testing.assert_array_equal(first, second)
-    np.testing.assert_array_equal(first, make_events(T, X, Y, P))
-
-
-@pytest.mark.parametrize(
-    ("arrays", "complaint"),
-    [
-        ({"t": [1], "x": [1]}, "has the arrays t, x; expected t"),
-        ({"t": [1, 2], "x": [1], "y": [1], "p": [1]}, "four vectors of one length"),
-        ({"t": [1], "x": [40_000], "y": [1], "p": [1]}, "x runs from 40000 to 40000"),
-        ({"t": [1], "x": [1], "y": [-1], "p": [1]}, "y runs from -1"),
-    ],
-)
-def test_npz_with_wrong_arrays_is_refused(
-    arrays: dict[str, Any], complaint: str, tmp_path: Path
-) -> None:
-    np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(UserError, match=complaint):
-        read_events(tmp_path / "a.npz")
-
-
-def test_truncated_npz_is_refused(tmp_path: Path) -> None:
-    path = write_npz(tmp_path / "a.npz", make_events(T, X, Y, P), (40, 50, 2))
-    path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(UserError, match="truncated or damaged"):
-        read_events(path)
-
-
-def test_npz_never_unpickles(tmp_path: Path) -> None:
-    np.savez(tmp_path / "a.npz", t=np.array([{}], dtype=object))
-    with pytest.raises(UserError, match="damaged"):
-        read_events(tmp_path / "a.npz")
-
-
 def test_events_outside_the_sensor_are_named(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(atis_bytes(T, X, Y, P))
-    with pytest.raises(UserError, match=r"event 1 lies at x=33, y=2, outside the sensor of 30x34"):
+    with pytest.raises(
+        UserError, match=r"outside the sensor of 30 x 34, the first is event 1 at x=33, y=2"
+    ):
         read_events(path, sensor_size=(30, 34, 2))
 
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from spikesim import datasets
 from spikesim.datasets import Augment, Binning, collate, registry, to_frames
-from spikesim.datasets.source import Recording, fold_numbers
+from spikesim.datasets.source import fold_numbers
 from spikesim.errors import UserError
 
 
@@ -215,9 +215,3 @@ def test_unknown_dataset_names_the_nearest():
 def test_missing_root_says_what_to_do(load, tmp_path):
     with pytest.raises(UserError, match=r"toy: nothing found at .*nowhere; download"):
         datasets.load("toy", root=tmp_path / "nowhere")
-
-
-def test_recordings_are_hashable_values():
-    from pathlib import Path
-
-    assert Recording("a", Path("b"), 1) == Recording("a", Path("b"), 1)

@@ -1,4 +1,4 @@
-"""``prepare``: from a server on this machine to unpacked files, and never half of them."""
+"""``prepare``: from a server on this machine to recordings that can be read."""
 
 import hashlib
 import io
@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikesim.datasets import unpacking
 from spikesim.datasets.archives import ArchiveSource
 from spikesim.datasets.source import Archive
+from spikesim.datasets.sources.nmnist import NMNIST
 from spikesim.datasets.sources.pokerdvs import PokerDVS
-from spikesim.datasets.unpacking import unpack
 from spikesim.errors import UserError
 
 
@@ -76,22 +75,40 @@ def test_prepare_downloads_unpacks_and_needs_no_second_time(
 ) -> None:
     root = tmp_path / "root"
     poker(root).prepare()
-    names = {p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()}
-    assert names == {
-        "pips_train.tar.gz",
-        "pips_test.tar.gz",
-        "pips_test/cl/0.npy",
-        *(f"pips_train/{suit}/0.npy" for suit in ("cl", "he", "di", "sp")),
-    }
+    assert {p.name for p in root.iterdir()} == {"pips_train.tar.gz", "pips_test.tar.gz"}
+    assert len(list((tmp_path / "cache" / "unpacked").rglob("*.npy"))) == 5
 
     def refuse(*args: object) -> None:
-        raise AssertionError("downloaded again")
+        raise AssertionError("downloaded or unpacked again")
 
     monkeypatch.setattr("spikesim.datasets.archives.fetch", refuse)
+    monkeypatch.setattr("spikesim.datasets.unpacking.extract", refuse)
     poker(root).prepare()
     source = poker(root)
     assert [r.label for r in source.recordings("train")] == [0, 2, 1, 3]
     assert source.read(source.recordings("test")[0])["x"].tolist() == [1, 34]
+
+
+def test_prepare_of_nmnist_downloads_into_the_given_root_only(
+    served: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, address = served
+    archives = []
+    for name in ("train", "test"):
+        with zipfile.ZipFile(folder / f"{name}.zip", "w") as archive:
+            archive.writestr(f"{name.capitalize()}/4/00001.bin", bytes([33, 2, 0x80, 0, 5]))
+        md5 = hashlib.md5((folder / f"{name}.zip").read_bytes()).hexdigest()
+        archives.append(Archive(f"{name}.zip", f"{address}{name}.zip", md5))
+    monkeypatch.setattr(NMNIST, "info", replace(NMNIST.info, archives=tuple(archives)))
+    NMNIST().prepare()  # the embedded recordings: nothing to do
+    source = NMNIST(tmp_path / "root")
+    with pytest.raises(UserError, match="nothing found"):
+        source.recordings("train")
+    source.prepare()
+    assert source.classes == ("4",)
+    assert [r.key for r in source.recordings("test")] == ["Test/4/00001.bin"]
+    assert source.read(source.recordings("train")[0])["x"].tolist() == [33]
+    assert {p.name for p in (tmp_path / "root").iterdir()} == {"train.zip", "test.zip"}
 
 
 def test_prepare_refuses_a_wrong_archive_and_keeps_nothing(
@@ -111,54 +128,3 @@ def test_prepare_of_what_cannot_be_downloaded_says_what_to_do(
     source = type("PokerDVS", (poker,), {"info": by_hand})(tmp_path / "root")
     with pytest.raises(UserError, match=r"get pips_train.tar.gz \(md5 0+\) from http.* by hand"):
         source.prepare()
-
-
-def test_an_interrupted_unpacking_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    archive = tmp_path / "a.tar.gz"
-    pips(archive, "train", ("cl", "he"))
-
-    def interrupted(source: Path, target: Path) -> None:
-        assert (source / "pips_train/cl/0.npy").is_file()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(unpacking, "merge", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        unpack(archive, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_unpacking_keeps_files_that_are_there_and_adds_the_others(tmp_path: Path) -> None:
-    archive = tmp_path / "a.tar.gz"
-    pips(archive, "train", ("cl", "he"))
-    mine = tmp_path / "out/pips_train/cl/0.npy"
-    mine.parent.mkdir(parents=True)
-    mine.write_bytes(b"mine")
-    unpack(archive, tmp_path / "out")
-    assert mine.read_bytes() == b"mine"
-    assert (tmp_path / "out/pips_train/he/0.npy").is_file()
-
-
-@pytest.mark.parametrize("name", ["a.zip", "a.tar.gz"])
-def test_a_damaged_archive_is_named(name: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    if name == "a.zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("a", bytes(1000))
-        path.write_bytes(path.read_bytes().replace(bytes(100), b"x" * 100, 1))
-    else:
-        pips(path, "train", ("cl",))
-        path.write_bytes(path.read_bytes()[:-60])
-    with pytest.raises(UserError, match=r"damaged archive.*download it again"):
-        unpack(path, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_no_member_leaves_the_folder(tmp_path: Path) -> None:
-    path = tmp_path / "a.tar"
-    with tarfile.open(path, "w") as archive:
-        archive.addfile(tarfile.TarInfo("../escaped"), io.BytesIO(b""))
-    with pytest.raises(UserError, match="damaged archive"):
-        unpack(path, tmp_path / "out")
-    assert not (tmp_path / "escaped").exists()

@@ -129,9 +129,9 @@ def test_interrupted_packing_leaves_no_shard(toy, cache, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("x", 7), "train/1-04.npy: 1 of 90 events lie outside the 7 x 5 sensor"),
+        (("x", 7), "train/1-04.npy: 1 of 90 events lie outside the sensor of 7 x 5"),
         (("y", -1), "train/1-04.npy: 1 of 90 events lie outside"),
-        (("t", 5000), "train/1-04.npy: timestamps are not sorted, event 31"),
+        (("t", 5000), "train/1-04.npy: time runs backwards at event 31"),
     ],
 )
 def test_bad_recording_is_named_and_nothing_is_kept(toy, cache, change, words):

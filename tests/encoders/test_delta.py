@@ -73,6 +73,7 @@ def test_dtype_is_kept(dtype: torch.dtype) -> None:
     x = walk().to(dtype)
     before = x.clone()
     assert Delta(0.5)(x).dtype == dtype
+    assert torch.equal(Delta(0.1)(x).double(), Delta(0.1)(x.double()))
     assert torch.equal(x, before)
 
 

@@ -51,6 +51,36 @@ def test_sdt_count_is_published_less_dead(preset: str, shipped: tuple[int, int])
     assert models.info("sdt").parameters(preset) == count - blocks * 64
 
 
+@pytest.mark.parametrize(
+    ("preset", "pooling", "scale"),
+    [
+        ("cifar10", "0011", 0.125),
+        ("cifar100", "0011", 0.125),
+        ("cifar10dvs", "1111", 0.25),
+        ("dvsgesture", "1111", 0.25),
+        ("imagenet-8-512", "1111", 0.125),
+    ],
+)
+def test_spikformer_pools_and_scales_as_published(preset: str, pooling: str, scale: float) -> None:
+    sizes = models.info("spikformer").presets[preset].sizes
+    assert (sizes.pooling, sizes.scale) == (pooling, scale)
+
+
+@pytest.mark.parametrize(
+    ("preset", "pooling", "dvs_mode"),
+    [
+        ("cifar10", "0011", False),
+        ("cifar100", "0011", False),
+        ("cifar10dvs", "0011", True),
+        ("dvsgesture", "0111", False),
+        ("imagenet-8-768", "1111", False),
+    ],
+)
+def test_sdt_pools_as_published(preset: str, pooling: str, dvs_mode: bool) -> None:
+    sizes = models.info("sdt").presets[preset].sizes
+    assert (sizes.pooling, sizes.dvs_mode) == (pooling, dvs_mode)
+
+
 @pytest.mark.parametrize(("key", "count"), OTHERS.items())
 def test_other_counts_are_known(key: tuple[str, str], count: int) -> None:
     assert models.info(key[0]).parameters(key[1]) == count
@@ -91,8 +121,3 @@ def test_info_counts_what_create_builds(name: str) -> None:
     built = models.create(name, preset="tiny", num_classes=task.num_classes, steps=task.steps)
     assert sum(p.numel() for p in built.parameters()) == models.info(name).parameters("tiny")
     assert built.input_shape == (task.in_channels, *task.image_size)
-
-
-@pytest.mark.parametrize("name", ["sdt", "spikformer"])
-def test_tiny_has_the_promised_size(name: str) -> None:
-    assert 200_000 <= models.info(name).parameters("tiny") <= 300_000

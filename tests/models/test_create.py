@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from spikesim import models
+from spikesim.encoders import Direct
 from spikesim.errors import UserError
 from spikesim.neurons import LIF
 
@@ -54,7 +55,7 @@ def test_mistake_names_value_and_cure(arguments: dict[str, object], wish: str) -
         ((4, 2, 2, 16, 18), r"image_size=\(16, 18\)"),
         ((2, 4, 2, 16, 16), r"looks like \[B, T, ...\]: use x.transpose\(0, 1\)"),
         ((5, 3, 2, 16, 16), "steps=5"),
-        ((2, 2, 16, 16), "static=True"),
+        ((2, 2, 16, 16), r"spikesim.encoders.Direct\(4\)\(x\)"),
         ((4, 2, 16), r"takes \[T=4, B, 2, 16, 16\]"),
     ],
 )
@@ -80,16 +81,13 @@ def test_any_image_size_builds(name: str, size: tuple[int, int]) -> None:
     )
 
 
-def test_static_image_equals_its_repeats() -> None:
-    model = small(static=True).eval()
-    image = torch.rand(2, 2, 16, 16) * 4
-    assert torch.equal(model(image), model(image.repeat(4, 1, 1, 1, 1)))
+def test_cure_for_images_works() -> None:
+    assert small()(Direct(4)(torch.rand(2, 2, 16, 16))).shape == (4, 2, 3)
 
 
 def test_preset_gives_task_unless_told() -> None:
     preset = models.create("sdt", num_classes=10, steps=4, preset="cifar10", dim=32, depth=1)
     assert preset.input_shape == (3, 32, 32)
-    assert preset.static
     other = models.create(
         "sdt", num_classes=10, steps=4, preset="cifar10", dim=32, in_channels=1, image_size=[28, 30]
     )

@@ -70,6 +70,40 @@ def test_sdt_equals_spikingjelly(pooling: str) -> None:
     compare(ours(x).mean(0), theirs(x))
 
 
+def test_spikformer_equals_spikingjelly() -> None:
+    """From the stem's spikes on: the peer's stem takes its maxima before the neuron."""
+    peers = pytest.importorskip("spikingjelly.activation_based.model.spikformer", reason=WHY)
+    sizes = {"num_classes": 5, "dim": 32, "depth": 2, "heads": 4, "pooling": "0011"}
+    ours = models.create("spikformer", steps=4, image_size=16, scale=0.125, **sizes)
+    theirs = peers.Spikformer(
+        T=4, in_channels=2, img_size_h=16, img_size_w=16, patch_size=4, num_classes=5,
+        embed_dims=32, num_heads=4, depths=2,
+    )  # fmt: skip
+    randomise(ours)
+    for module in maps_and_norms(ours.blocks):
+        if isinstance(module, nn.Conv2d):
+            module.bias = None  # the peer has none
+    theirs.patch_embed.stages = ours.stem
+    pairs: list[tuple[nn.Module, nn.Module]] = [
+        (ours.position, theirs.patch_embed.positional_encoding),
+        (ours.head, theirs.head),
+    ]
+    for mine, other in zip(ours.blocks, theirs.blocks, strict=True):
+        pairs += [(mine.mlp, other.mlp), (mine.attention.project, other.attn.proj_conv_bn)]
+        qkv = [maps_and_norms(getattr(mine.attention, name)) for name in "qkv"]
+        joint = maps_and_norms(other.attn.qkv_conv_bn)
+        for layer, three in zip(joint, zip(*qkv, strict=True), strict=True):
+            parts = [module.state_dict() for module in three]
+            for key, value in layer.state_dict().items():
+                if value.dim():
+                    value.copy_(torch.cat([part[key] for part in parts]).view_as(value))
+    for mine, other in pairs:
+        copy_weights(maps_and_norms(mine), maps_and_norms(other))
+    ours.double().eval(), theirs.double().eval()
+    x = torch.poisson(torch.full((4, 3, 2, 16, 16), 0.7)).double()
+    compare(ours(x), theirs(x))
+
+
 @pytest.mark.parametrize("connect", ["add", "and", "iand"])
 def test_sew_resnet_equals_spikingjelly(connect: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("torchvision") is None:

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from spikesim import models
 from spikesim.layers import TimeDistributed
-from spikesim.models.sdt import SDTBlock, SDTSizes
+from spikesim.models.sdt import SDTBlock, SDTSizes, SpikeDrivenAttention
 from spikesim.models.spikformer import SpikformerBlock, SpikformerSizes
 from spikesim.neuron import Neuron
+from spikesim.neurons import LIF
 
 NAMES = ["sdt", "spikformer"]
 
@@ -186,6 +187,34 @@ def test_bfloat16_autocast_keeps_the_shape_and_is_finite() -> None:
             out = build(name)(events(*X))
         assert out.shape == (4, 3, 3)
         assert torch.isfinite(out).all()
+
+
+def test_dvs_mode_takes_the_four_published_maxima() -> None:
+    """Yao et al. (2023), released code: of K, V, K * V and Q * g; heads do not matter here."""
+    attention = SpikeDrivenAttention(SDTSizes(16, 1, 4, dvs_mode=True), (6, 7)).double().eval()
+    attention.product.neuron = LIF(v_threshold=8.0)
+    for norm in attention.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.running_var.fill_(0.01)  # for some spikes
+    x = torch.randn(4, 2, 16, 6, 7, dtype=torch.float64) + 0.5
+
+    def widest(x: Tensor) -> Tensor:
+        return nn.functional.max_pool2d(x.flatten(0, 1), 3, 1, 1).view_as(x)
+
+    q, k, v = (made[:2](attention.neuron(x)) for made in (attention.q, attention.k, attention.v))
+    gate = LIF(v_threshold=8.0)(widest(widest(k) * widest(v)).sum((-2, -1), keepdim=True))
+    expected = widest(q * gate)
+    assert 0.1 < gate.mean() < 0.9
+    assert expected.mean() < 0.9
+    torch.testing.assert_close(attention(x), attention.project(expected))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_begin_as_in_the_released_code(name: str) -> None:
+    for module in build(name, dim=64).modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.numel() > 4000:
+            assert module.weight.std().item() == pytest.approx(0.02, rel=0.1)
+            assert module.bias is None or not module.bias.any()
 
 
 def test_inner_residual_appears_at_ratio_one_only() -> None:

@@ -99,6 +99,12 @@ def test_refractory_time_is_in_the_unit_of_dt_and_may_differ_per_neuron() -> Non
     assert spikes.sum(0).flatten().tolist() == [12.0, 6.0, 4.0]
 
 
+def test_refractory_time_is_a_whole_number_of_steps_in_spite_of_rounding() -> None:
+    assert 2.1 / 0.3 > 7  # unrounded, the neuron would wait for an eighth step
+    spikes = IF(refractory=2.1, dt=0.3)(torch.ones(17, 1, 1, dtype=torch.float64))
+    assert spikes.flatten().nonzero().flatten().tolist() == [0, 8, 16]
+
+
 def test_soft_reset_neuron_that_is_still_above_threshold_waits_too() -> None:
     spikes = IF(v_reset=None, refractory=1.0)(_column([3.0, 0.0, 0.0, 0.0, 0.0, 0.0]))
     assert spikes.flatten().tolist() == [1, 0, 1, 0, 1, 0]

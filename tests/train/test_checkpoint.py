@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from spikesim import files
 from spikesim.errors import UserError
-from spikesim.train import checkpoint, files
+from spikesim.train import checkpoint
 from spikesim.train.checkpoint import (
     load_checkpoint,
     load_weights,

@@ -16,8 +16,9 @@ from torch import nn
 import spikesim
 from spikesim.train.checkpoint import load_checkpoint
 from spikesim.train.config import Config
-from spikesim.train.distributed import SyncBatchNorm, synchronise_batch_norm
+from spikesim.train.distributed import SyncBatchNorm, World, synchronise_batch_norm
 from spikesim.train.loop import train
+from spikesim.train.outcome import conclude
 from spikesim.train.run import Run
 
 ROOT = Path(spikesim.__file__).resolve().parent.parent
@@ -52,7 +53,9 @@ def test_two_processes_equal_one(recipe: Path, config: Make) -> None:
     parts = config(*TWENTY_STEPS, *own, "train.accumulate=2")
     train(parts)  # also packs the recordings, which both processes then read
     running = [
-        torchrun(recipe, *TWENTY_STEPS, "train.sync_batchnorm=false", "run.name=own-2"),
+        torchrun(
+            recipe, *TWENTY_STEPS, "train.sync_batchnorm=false", "train.ema=0.9", "run.name=own-2"
+        ),
         torchrun(recipe, *TWENTY_STEPS, "run.name=shared-2"),
     ]
     whole = config(*TWENTY_STEPS, "run.name=shared-1")
@@ -66,6 +69,12 @@ def test_two_processes_equal_one(recipe: Path, config: Make) -> None:
         assert losses(two) == pytest.approx(losses(one), abs=TOLERANCE)
         assert losses(one)[-1] < losses(one)[0]
     assert losses(parts) != pytest.approx(losses(whole), abs=1e-3)
+    # Own statistics differ between processes: all were judged with the saved, averaged ones.
+    own_two = Run(config("run.name=own-2").run.path)
+    judged = conclude(own_two.model(), own_two.dataset(), own_two.config, World(), 0.0)
+    assert own_two.result is not None
+    assert judged.confusion == own_two.result.confusion
+    assert judged.firing_rates == pytest.approx(own_two.result.firing_rates, abs=1e-12)
     # With shared statistics everything is equal: weights, running statistics, and the test.
     two, one = (Run(config(f"run.name=shared-{n}").run.path) for n in (2, 1))
     expected = one.checkpoint().tensors["model"]

@@ -1,5 +1,6 @@
 """A run that is stopped anywhere ends with the weights of one that never was."""
 
+import multiprocessing
 import os
 import random
 import shutil
@@ -14,8 +15,8 @@ from typing import Any
 import pytest
 
 import spikesim
+from spikesim import files
 from spikesim.errors import BackendError, UserError
-from spikesim.train import files
 from spikesim.train.config import Config
 from spikesim.train.loop import train
 from spikesim.train.run import Run
@@ -115,7 +116,7 @@ def test_workers_and_accumulation_do_not_break_it(
     config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = ("train.epochs=1", "train.accumulate=2", "data.workers=1", "data.validation=0.25",
-                "train.checkpoint_steps=1", "train.optimizer=lamb")  # fmt: skip
+                "train.checkpoint_steps=1", "train.optimizer=lamb", "train.amp=fp16")  # fmt: skip
     whole, stopped = (config(*settings, f"run.name={name}") for name in ("whole", "stopped"))
     train(whole)
     from spikesim.train.step import Stepper
@@ -214,4 +215,25 @@ def test_sigterm_ends_with_one_line_and_can_be_resumed(
         with pytest.raises(BackendError, match=r"stopped by SIGTERM.*--resume"):
             train(small)
     assert signal.getsignal(signal.SIGTERM) == before
+    assert train(small, resume=True).epochs == 3
+
+
+def test_lost_worker_ends_with_one_line_and_can_be_resumed(
+    config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spikesim.train.step import Stepper
+
+    small, step = config("train.checkpoint_steps=1", "data.workers=1"), Stepper.step
+
+    def kill(self: Stepper, parts: Any, number: int, *rest: Any) -> Any:
+        if number == 1:
+            for worker in multiprocessing.active_children():
+                worker.kill()
+                worker.join()
+        return step(self, parts, number, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stepper, "step", kill)
+        with pytest.raises(BackendError, match=r"prepares its batches.*--resume"):
+            train(small)
     assert train(small, resume=True).epochs == 3

@@ -1,4 +1,4 @@
-"""What the two Heidelberg spiking datasets share: HDF5 files of cochlea spikes."""
+"""Datasets of one HDF5 file per split, decoded by Tonic; the two Heidelberg ones are alike."""
 
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +17,37 @@ PAGE = "https://zenkelab.org/resources/spiking-heidelberg-datasets-shd/"
 DOWNLOADS = "https://zenkelab.org/datasets/"
 
 
-class Heidelberg(ArchiveSource):
-    """One HDF5 file per split, read by the Tonic class ``tonic``; ``group`` is the speaker."""
+class HDF5Source(ArchiveSource):
+    """Recordings of the Tonic class ``tonic``; ``part`` of each is its split and number there."""
 
     tonic: ClassVar[str]
+
+    def arguments(self, split: str) -> dict[str, Any]:
+        """What Tonic's class calls the split."""
+        return {"train": split == "train"}
+
+    def opened(self, split: str, path: Path) -> Any:
+        """Tonic's dataset of a split, opened once."""
+        if split not in self._opened:
+            self._opened[split] = open_tonic(self.tonic, path.parent, self.arguments(split))
+        return self._opened[split]
+
+    @cached_property
+    def _opened(self) -> dict[str, Any]:
+        return {}
+
+    def read(self, recording: Recording) -> Events:
+        """The spikes of a recording, in order of time."""
+        split, i = recording.part
+        try:
+            events, _ = self.opened(split, recording.path)[i]
+        except (OSError, KeyError, RuntimeError) as error:
+            raise damaged(recording.path, error) from None
+        return in_time_order(events)
+
+
+class Heidelberg(HDF5Source):
+    """A Heidelberg dataset; ``group`` is the speaker."""
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -48,29 +75,6 @@ class Heidelberg(ArchiveSource):
             Recording(f"{split}/{i:06d}", path, int(label), group=str(speaker), part=(split, i))
             for i, (label, speaker) in enumerate(zip(labels, speakers, strict=True))
         ]
-
-    def read(self, recording: Recording) -> Events:
-        """The spikes of a recording, in order of time."""
-        split, i = recording.part
-        try:
-            events, _ = self.opened(split, recording.path)[i]
-        except (OSError, KeyError, RuntimeError) as error:
-            raise damaged(recording.path, error) from None
-        return in_time_order(events)
-
-    def opened(self, split: str, path: Path) -> Any:
-        """Tonic's dataset of a split."""
-        if split not in self._opened:
-            self._opened[split] = open_tonic(self.tonic, path.parent, self.arguments(split))
-        return self._opened[split]
-
-    @cached_property
-    def _opened(self) -> dict[str, Any]:
-        return {}
-
-    def arguments(self, split: str) -> dict[str, Any]:
-        """What Tonic's class calls the split."""
-        return {"split": split}
 
 
 def damaged(path: Path, error: Exception) -> UserError:
