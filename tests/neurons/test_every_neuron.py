@@ -150,6 +150,21 @@ def test_nothing_is_read_back_from_the_device(name: str) -> None:
     assert out.device.type == "meta"
 
 
+@every
+def test_compiled_neuron_has_the_same_spikes_and_gradients(name: str) -> None:
+    torch._dynamo.reset()
+    neuron = NEURONS[name]()
+    compiled = torch.compile(neuron, fullgraph=True, backend="aot_eager")
+    x = _input(name, 2, 2, 9)
+    pair = x.clone().requires_grad_(), x.clone().requires_grad_()
+    outputs = neuron(pair[0]), compiled(pair[1])
+    assert torch.equal(*outputs)
+    weight = torch.randn_like(x)
+    for output in outputs:
+        (output * weight).sum().backward()
+    assert torch.equal(pair[0].grad, pair[1].grad)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @every
