@@ -15,7 +15,7 @@ from spikesim.train.device import choose_device, prepare
 from spikesim.train.distributed import World, process_group, world_from_environment
 from spikesim.train.progress import Screen
 from spikesim.train.run import Result, Run
-from spikesim.train.training import Training
+from spikesim.train.training import Training, write_report
 
 FREE_ON_RESUME = {
     "run.dir", "data.root", "data.workers", "train.device", "train.threads", "train.report",
@@ -44,10 +44,14 @@ def train(config: Config, *, resume: bool = False) -> Result:
     with _stopped_by_signal(), process_group(world, device):
         try:
             if resume:
-                done = _run_to_continue(config).result
-                if done is not None:
-                    screen.say(f"{config.run.path} is finished: nothing to resume")
-                    return done
+                run = _run_to_continue(config)
+                if run.result is not None:
+                    screen.say(f"{run.path} is finished: nothing to resume")
+                    # It may have been killed between its result and its report.
+                    wanted = world.is_first and config.train.report
+                    if wanted and not (run.path / "report.html").is_file():
+                        write_report(run, screen)
+                    return run.result
             else:
                 Run.refuse_existing(config.run.path)
             # Data and model first: a mistake in them leaves no folder behind.

@@ -39,6 +39,13 @@ from spikesim.train.step import Stepper
 from spikesim.train.tensorboard import Scalars
 
 
+def write_report(run: Run, screen: Screen) -> None:
+    """Write the report of a finished run, and say where it is."""
+    from spikesim.report import write
+
+    screen.say(f"report: {write(run)}")
+
+
 class Training:
     """The state of a running training, and how it moves on; :meth:`open` comes first."""
 
@@ -113,9 +120,7 @@ class Training:
         if self.world.is_first:
             self.run.write_result(result)
             if self.config.train.report:
-                from spikesim.report import write
-
-                self.screen.say(f"report: {write(self.run)}")
+                write_report(self.run, self.screen)
         self.world.wait()
         return result
 

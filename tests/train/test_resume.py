@@ -172,6 +172,13 @@ def test_finished_run_says_so(config: Make, capsys: pytest.CaptureFixture[str]) 
     assert "is finished: nothing to resume" in capsys.readouterr().out
 
 
+def test_killed_before_the_report_still_gets_one(config: Make) -> None:
+    train(config("train.epochs=1", "train.report=false"))
+    reported = config("train.epochs=1", "train.report=true")
+    train(reported, resume=True)
+    assert (reported.run.path / "report.html").is_file()
+
+
 def test_killed_before_the_result_still_gets_one(config: Make) -> None:
     small = config("train.epochs=1")
     first = train(small)
