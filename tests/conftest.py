@@ -1,14 +1,19 @@
 """Shared fixtures."""
 
 import os
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-# As the command line does, and for the same reason: waiting threads must not spin.
+# Tests share the cores with processes they start: threads that wait must not spin at all.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
+
+from spikesim.datasets.readers.events import make_events
+from spikesim.datasets.readers.npz import write_npz
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +28,31 @@ def data_root() -> Path:
     if not root or not Path(root).is_dir():
         pytest.skip("set SPIKESIM_DATA to the folder of recordings that are not shipped")
     return Path(root)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Packed recordings never go to the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPIKESIM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def write_bars() -> Callable[[Path, tuple[str, str], Mapping[str, int], int], None]:
+    """Writes class folders of bars that move down or right over 8 x 8 pixels."""
+
+    def write(root: Path, classes: tuple[str, str], counts: Mapping[str, int], size: int) -> None:
+        random = np.random.default_rng(0)
+        for split, count in counts.items():
+            for label, name in enumerate(classes):
+                folder = root / split / name
+                folder.mkdir(parents=True)
+                for i in range(count):
+                    times = np.sort(random.integers(0, 8000, size))
+                    along, across = times // 1000 % 8, random.integers(0, 8, size)
+                    x, y = (across, along) if label == 0 else (along, across)
+                    events = make_events(t=times, x=x, y=y, p=random.integers(0, 2, size))
+                    write_npz(folder / f"{i:02d}.npz", events, (8, 8, 2))
+
+    return write

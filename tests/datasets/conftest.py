@@ -1,10 +1,10 @@
-"""Small datasets on disk, and packed files kept out of the user's cache."""
+"""Small datasets on disk."""
 
 import hashlib
 import io
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,6 @@ import pytest
 from spikesim.datasets import EVENT_DTYPE, DatasetInfo, Events, Recording, Source
 from spikesim.datasets.archives import ArchiveSource
 from spikesim.datasets.registry import source_class
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPIKESIM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 class Toy(Source):

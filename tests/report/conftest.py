@@ -1,6 +1,6 @@
 """Fabricated report data, and a small run that really trained."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -8,8 +8,6 @@ import torch
 import yaml
 from torch import nn
 
-from spikesim.datasets.readers.events import make_events
-from spikesim.datasets.readers.npz import write_npz
 from spikesim.energy import estimate
 from spikesim.layers import TimeDistributed
 from spikesim.neurons.lif import LIF
@@ -86,28 +84,11 @@ def page(data: ReportData) -> str:
     return render(data)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPIKESIM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """One epoch of a tiny model on bars that move down or right."""
+def settings(tmp_path_factory: pytest.TempPathFactory, write_bars: Callable[..., None]) -> Config:
+    """Two epochs of a tiny model on bars that move down or right."""
     root = tmp_path_factory.mktemp("moving")
-    random = np.random.default_rng(0)
-    for split, count in (("train", 8), ("test", 5)):
-        for label, name in enumerate(("down", "<b>right")):
-            folder = root / split / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                times = np.sort(random.integers(0, 8000, 200))
-                along, across = times // 1000 % 8, random.integers(0, 8, 200)
-                x, y = (across, along) if label == 0 else (along, across)
-                events = make_events(t=times, x=x, y=y, p=random.integers(0, 2, 200))
-                write_npz(folder / f"{i:02d}.npz", events, (8, 8, 2))
+    write_bars(root, ("down", "<b>right"), {"train": 8, "test": 5}, 200)
     tree = {
         "run": {"name": "bars", "dir": str(tmp_path_factory.mktemp("runs"))},
         "data": {"name": "folder", "root": str(root), "steps": T, "batch_size": 8},

@@ -1,18 +1,15 @@
 """A task of two moving bars, small enough that a whole training takes a second."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
 
-from spikesim.datasets.readers.events import make_events
-from spikesim.datasets.readers.npz import write_npz
 from spikesim.train.config import Config
 
-PIXELS, STEPS = 8, 3
+STEPS = 3
 
 
 @pytest.fixture(autouse=True)
@@ -20,29 +17,11 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPIKESIM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="session")
-def bars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bars(tmp_path_factory: pytest.TempPathFactory, write_bars: Callable[..., None]) -> Path:
     """Recordings in class folders: 2 x 16 to train, 2 x 4 to test."""
     root = tmp_path_factory.mktemp("bars")
-    random = np.random.default_rng(0)
-    for split, count in (("train", 16), ("test", 4)):
-        for label, name in enumerate(("down", "right")):
-            folder = root / split / name
-            folder.mkdir(parents=True)
-            for i in range(count):
-                times = np.sort(random.integers(0, 8000, 100))
-                along = times // 1000 % PIXELS
-                across = random.integers(0, PIXELS, 100)
-                x, y = (across, along) if label == 0 else (along, across)
-                events = make_events(t=times, x=x, y=y, p=random.integers(0, 2, 100))
-                write_npz(folder / f"{i:02d}.npz", events, (PIXELS, PIXELS, 2))
+    write_bars(root, ("down", "right"), {"train": 16, "test": 4}, 100)
     return root
 
 
