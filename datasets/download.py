@@ -15,9 +15,9 @@ from http.client import HTTPException
 from pathlib import Path
 
 from spikesim.datasets.progress import Report
-from spikesim.datasets.source import Archive, cache_folder
+from spikesim.datasets.source import Archive
 from spikesim.errors import UserError
-from spikesim.files import locked
+from spikesim.files import cache_folder, locked
 
 CHUNK = 1 << 20
 TIMEOUT_S = 60

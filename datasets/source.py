@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.errors import UserError
+from spikesim.files import cache_folder
 
 Events: TypeAlias = NDArray[np.void]
 """A structured array with the fields of :data:`EVENT_DTYPE`, sorted by ``t``."""
@@ -148,12 +149,6 @@ def default_root(name: str) -> Path:
     """``$SPIKESIM_DATA/<name>``, or ``~/.cache/spikesim/data/<name>`` where that is not set."""
     base = os.environ.get("SPIKESIM_DATA")
     return (Path(base).expanduser() if base else cache_folder() / "data") / name
-
-
-def cache_folder() -> Path:
-    """``$SPIKESIM_CACHE``, or ``~/.cache/spikesim``."""
-    base = os.environ.get("SPIKESIM_CACHE")
-    return Path(base).expanduser() if base else Path.home() / ".cache" / "spikesim"
 
 
 def hashed_split(recordings: Sequence[Recording], split: str, folds: int) -> list[Recording]:

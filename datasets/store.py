@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from spikesim.datasets.pack import PACKED_DTYPE, pack
 from spikesim.datasets.progress import Report
-from spikesim.datasets.source import Recording, Source, cache_folder
+from spikesim.datasets.source import Recording, Source
 from spikesim.errors import UserError
-from spikesim.files import locked, write_atomic
+from spikesim.files import cache_folder, locked, write_atomic
 from spikesim.kernels.events import Packed
 
 Stats: TypeAlias = Mapping[Path, os.stat_result]

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from spikesim.datasets.progress import Report
-from spikesim.datasets.source import cache_folder
 from spikesim.errors import UserError
-from spikesim.files import locked
+from spikesim.files import cache_folder, locked
 
 Member = TypeVar("Member")
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from spikesim import ops
 from spikesim.errors import UserError
-from spikesim.surrogate import Surrogate
+from spikesim.surrogate import Smoothed, Surrogate
 from spikesim.types import Named
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ class Tape:
     state: Mapping[str, Argument]
     """For each state variable, the value it takes."""
     output: Argument
+    sources: Mapping[str, frozenset[str]]
+    """For each parameter read, the parameters of the neuron that it comes from."""
 
     def __str__(self) -> str:
         head = " | ".join(map(", ".join, (self.inputs, self.states, self.parameters)))
@@ -102,8 +104,13 @@ class Tape:
         return Named({name: value(arg) for name, arg in self.state.items()}), value(self.output)
 
 
-def trace(neuron: "Neuron") -> Tape:
+def trace(neuron: "Neuron", before: Callable[[Any, Named], Any] | None = None) -> Tape:
     """Record ``neuron.step``.
+
+    Args:
+        neuron: what to record.
+        before: maps the first input and the parameters to what the step sees as that input;
+            whatever new parameter it reads becomes one of the tape.
 
     Raises:
         TraceError: ``step`` or ``derived`` leaves the operator set.
@@ -112,29 +119,61 @@ def trace(neuron: "Neuron") -> Tape:
     given = [name for name in neuron.parameter_names if getattr(neuron, name) is not None]
     scratch: list[Line] = []
     derived = neuron.derived(Named({name: Value(name, scratch) for name in given}))
+    sources = {name: frozenset((name,)) for name in given}
+    for line in scratch:
+        sources[line.name] = _union(sources, line.args)
+    for name, value in derived.items():
+        sources[name] = _union(sources, (as_argument(name, value),))
     names = (*given, *derived)
     everything = (*neuron.inputs, *neuron.states, *names)
     for name, count in Counter(everything).items():
-        if count > 1 or re.fullmatch(r"t\d+", name):
+        if count > 1 or re.fullmatch(r"[tc]\d+", name):
             who = type(neuron).__name__
-            raise TraceError(f"{who}: {name!r} must name one value, and t0, t1, ... are taken")
-    leaves = {name: Value(name, lines) for name in everything}
+            raise TraceError(f"{who}: {name!r} must name one value; t0, c0, ... are taken")
+    inputs = {name: Value(name, lines) for name in neuron.inputs}
+    if before is not None:
+        inputs[neuron.inputs[0]] = before(inputs[neuron.inputs[0]], _Anything(lines))
     after, output = neuron.step(
-        Named({name: leaves[name] for name in neuron.states}),
-        Named({name: leaves[name] for name in neuron.inputs}),
-        Named({name: leaves[name] for name in names}),
+        Named({name: Value(name, lines) for name in neuron.states}),
+        Named(inputs),
+        Named({name: Value(name, lines) for name in names}),
     )
-    state = {name: _argument("the new state", after[name]) for name in neuron.states}
-    used = {arg for line in lines for arg in line.args if isinstance(arg, str)}
+    state = {name: as_argument("the new state", after[name]) for name in neuron.states}
+    out = as_argument("the output", output)
+    made = {line.name for line in lines}
+    read = dict.fromkeys(arg for line in lines for arg in line.args if isinstance(arg, str))
+    read |= dict.fromkeys(arg for arg in (*state.values(), out) if isinstance(arg, str))
+    known = {*neuron.inputs, *neuron.states, *made}
     return Tape(
         neuron=type(neuron).__name__,
         inputs=neuron.inputs,
         states=neuron.states,
-        parameters=tuple(n for n in names if n in used | set(state.values())),
+        parameters=tuple(sorted((name for name in read if name not in known), key=_rank(names))),
         lines=tuple(lines),
         state=state,
-        output=_argument("the output", output),
+        output=out,
+        sources={name: sources.get(name, frozenset((name,))) for name in read if name not in known},
     )
+
+
+def _union(sources: Mapping[str, frozenset[str]], args: tuple[Argument, ...]) -> frozenset[str]:
+    return frozenset().union(*(sources[arg] for arg in args if isinstance(arg, str)))
+
+
+def _rank(names: tuple[str, ...]) -> Callable[[str], int]:
+    """The order of the neuron's own parameters; others first, as they come."""
+    place = {name: i for i, name in enumerate(names)}
+    return lambda name: place.get(name, -1)
+
+
+class _Anything(Named):
+    """A record that has every name."""
+
+    def __init__(self, lines: list[Line]) -> None:
+        super().__init__(lines=lines)
+
+    def __getattr__(self, name: str) -> Any:
+        return Value(name, self._values["lines"])
 
 
 class Value:
@@ -145,19 +184,22 @@ class Value:
     def __init__(self, name: str, lines: list[Line], *, is_truth: bool = False) -> None:
         self._name, self._lines, self._is_truth = name, lines, is_truth
 
-    def __spikesim_record__(self, op: str, *args: Any) -> "Value":
+    def __spikesim_record__(self, op: str, *args: Any) -> Any:
+        if op == "spike" and isinstance(args[1], Smoothed):
+            return args[1].primitive(args[0])
         condition = args[0] if op == "where" else None
         if op == "where" and not (isinstance(condition, Value) and condition._is_truth):
             raise _refusal("where", "its condition must be a comparison")
         for arg in args:
             if isinstance(arg, Value) and arg._is_truth and arg is not condition:
                 raise _refusal(op, "a comparison can only be the condition of where")
-        line = Line(f"t{len(self._lines)}", op, tuple(_argument(op, arg) for arg in args))
+        line = Line(f"t{len(self._lines)}", op, tuple(as_argument(op, arg) for arg in args))
         self._lines.append(line)
         return Value(line.name, self._lines, is_truth=op in COMPARISONS)
 
     def __neg__(self) -> "Value":
-        return self.__spikesim_record__("neg", self)
+        negated: Value = self.__spikesim_record__("neg", self)
+        return negated
 
     def __bool__(self) -> bool:
         raise _refusal("a branch on data (if, while, and, or, not, min, max)", "use where")
@@ -175,7 +217,8 @@ class Value:
         raise _refusal(f"torch.{getattr(function, '__name__', function)}")
 
 
-def _argument(op: str, arg: Any) -> Argument:
+def as_argument(op: str, arg: Any) -> Argument:
+    """What a line of ``op`` holds for ``arg``."""
     if isinstance(arg, Value):
         return arg._name
     if isinstance(arg, Surrogate):
@@ -194,14 +237,16 @@ def _refusal(what: str, cure: str = "") -> TraceError:
     file, number = frame.f_code.co_filename, frame.f_lineno
     text = linecache.getline(file, number).strip()
     cure = cure or "allowed: + - * / < <= > >= and " + ", ".join(ops.__all__)
-    return TraceError(f"{what} cannot be recorded: {file}:{number}: {text!r}; {cure}")
+    return TraceError(
+        f"{what} cannot be recorded: {file}:{number}: {text!r}; {cure}; or set backend='torch'"
+    )
 
 
 def _overload(symbol: str, name: str) -> None:
-    def forward(self: Value, other: Any) -> Value:
+    def forward(self: Value, other: Any) -> Any:
         return self.__spikesim_record__(symbol, self, other)
 
-    def reflected(self: Value, other: Any) -> Value:
+    def reflected(self: Value, other: Any) -> Any:
         return self.__spikesim_record__(symbol, other, self)
 
     setattr(Value, f"__{name}__", forward)

@@ -15,8 +15,8 @@ class PLIF(LIF):
 
     Reference: Fang et al. (2021), *Incorporating learnable membrane time constant*, equation 10.
 
-    >>> PLIF(tau=2.0)
-    PLIF(v_threshold=1.0, v_reset=0.0, refractory=0.0, tau=2 (learnable), surrogate=ATan(alpha=2.0))
+    >>> round(PLIF(tau=3.0).raw_tau.item(), 4)
+    -0.6931
     """
 
     always_learnable = ("tau",)

@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def cache_folder() -> Path:
+    """``$SPIKESIM_CACHE``, or ``~/.cache/spikesim``."""
+    base = os.environ.get("SPIKESIM_CACHE")
+    return Path(base).expanduser() if base else Path.home() / ".cache" / "spikesim"
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY)

@@ -3,13 +3,18 @@
 Shape legend: ``T`` steps, ``B`` batch, ``C`` channels, ``H, W`` map; time first.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, cast
 
+import torch
 from torch import Tensor, nn
 
+from spikesim.batch_norm import BatchNorm
 from spikesim.errors import UserError, nearest
+from spikesim.kernels.pool import Window
+from spikesim.neuron import Neuron
 from spikesim.neurons import ALIF, CUBALIF, IF, ILIF, LIF, PLIF
+from spikesim.pool import AfterNeuron, MaxPool2d
 from spikesim.surrogate import (
     ATan,
     FastSigmoid,
@@ -23,6 +28,10 @@ from spikesim.surrogate import (
 
 NeuronFactory: TypeAlias = Callable[[float], nn.Module]
 """Makes one spiking layer from its threshold; called once per layer."""
+
+
+POOLING_BACKENDS = ("cupy",)
+"""Where a pooling is run with the neuron before it; torch's own is quicker on the CPU."""
 
 
 class TimeDistributed(nn.Sequential):
@@ -42,23 +51,124 @@ class TimeDistributed(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Flatten time into the batch, apply the layers, restore time."""
-        if x.dim() < 3:
-            raise ValueError(f"input is {list(x.shape)}; expected [T, B, ...]: add a batch of 1")
-        out = x.flatten(0, 1)
-        for layer in self:
-            out = layer(out)
-        return out.view(x.shape[0], x.shape[1], *out.shape[1:])
+        return _over_time(list(self), x)
+
+
+def _over_time(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    if x.dim() < 3:
+        raise ValueError(f"input is {list(x.shape)}; expected [T, B, ...]: add a batch of 1")
+    out = x.flatten(0, 1)
+    for layer in layers:
+        out = layer(out)
+    return out.view(x.shape[0], x.shape[1], *out.shape[1:])
+
+
+class SpikingSequential(nn.Sequential):
+    """Layers in a row, where a batch norm and the neuron right after it run as one operator.
+
+    The pair is a :class:`TimeDistributed` that ends in a :class:`~spikesim.batch_norm.BatchNorm`,
+    then a :class:`~spikesim.neuron.Neuron`. The neuron is then called with the norm's input and,
+    as a second argument, what the norm does to it (see
+    :meth:`Neuron.forward <spikesim.neuron.Neuron.forward>`); hooks on the neuron see that. A pair
+    with a hook on the norm or on what holds it runs one module after the other: the hook sees
+    the normalised values, and the spikes are the same but for the rounding of half precision.
+
+    Shape: ``[T, B, ...]`` -> that of the last layer.
+
+    >>> import torch
+    >>> from spikesim.batch_norm import BatchNorm
+    >>> layers = SpikingSequential(TimeDistributed(BatchNorm(1)), LIF(v_threshold=0.4))
+    >>> layers(torch.tensor([0.0, 1.0, 0.0, 1.0]).view(4, 1, 1)).flatten().tolist()
+    [0.0, 0.0, 0.0, 0.0]
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layers in turn."""
+        return in_turn(list(self), x)
+
+
+def in_turn(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """Apply layers as :class:`SpikingSequential` does."""
+    place = 0
+    while place < len(layers):
+        pair = layers[place : place + 2]
+        norm = _norm_to_take_over(pair)
+        if norm is None:
+            x = pair[0](x)
+            place += 1
+        else:
+            maps = list(pair[0].children())[:-1]
+            x = _over_time(maps, x) if maps else x
+            pool = _pool_to_take_over(layers[place + 1 : place + 3], x)
+            if pool is None:
+                x = pair[1](x, norm.normalisation(x))
+            else:
+                x = norm.normalisation(x).run(cast(Neuron, pair[1]), x, AfterNeuron(pool))
+            place += 2 if pool is None else 3
+    return x
+
+
+def _pool_to_take_over(pair: Sequence[nn.Module], x: Tensor) -> Window | None:
+    """The window of a pooling right after a neuron, if the neuron's kernel can be run with it."""
+    if len(pair) < 2 or not (torch.is_grad_enabled() and x.requires_grad and x.dim() == 5):
+        return None
+    neuron, after = pair
+    if not isinstance(neuron, Neuron) or not isinstance(after, TimeDistributed) or len(after) != 1:
+        return None
+    if torch.compiler.is_compiling() or neuron.serving(x.device) not in POOLING_BACKENDS:
+        return None
+    is_seen = any(_has_hooks(module) for module in (neuron, after, after[0]))
+    return after[0].window() if isinstance(after[0], MaxPool2d) and not is_seen else None
+
+
+def _norm_to_take_over(pair: Sequence[nn.Module]) -> BatchNorm | None:
+    """The batch norm that ends the first module, if the second is a neuron and no hook sees it."""
+    if len(pair) < 2 or not isinstance(pair[0], TimeDistributed) or not len(pair[0]):
+        return None
+    norm = pair[0][-1]
+    if not isinstance(norm, BatchNorm) or not isinstance(pair[1], Neuron):
+        return None
+    return None if _has_hooks(norm) or _has_hooks(pair[0]) else norm
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    )
 
 
 def conv_bn(
-    in_channels: int, out_channels: int, kernel: int, *, stride: int = 1, bias: bool = False
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    bias: bool = False,
+    norm: type[nn.BatchNorm2d] = nn.BatchNorm2d,
 ) -> TimeDistributed:
     """A convolution that keeps the map's size at stride 1, and its batch norm, over time.
 
     A kernel of 1 is a linear map over channels, shared by all tokens.
     """
     conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=bias)
-    return TimeDistributed(conv, nn.BatchNorm2d(out_channels))
+    return TimeDistributed(conv, norm(out_channels))
+
+
+def conv_bn_neuron(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    neuron: nn.Module,
+    *,
+    stride: int = 1,
+    bias: bool = False,
+) -> SpikingSequential:
+    """As :func:`conv_bn`, then a neuron, which normalises its own input."""
+    layer = conv_bn(in_channels, out_channels, kernel, stride=stride, bias=bias, norm=BatchNorm)
+    return SpikingSequential(layer, neuron)
 
 
 def neuron_factory(

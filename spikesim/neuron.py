@@ -3,8 +3,9 @@
 Shape legend: ``T`` steps, ``B`` batch, ``...`` neurons (``[N]`` or ``[C, H, W]``); time first.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from typing import ClassVar
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,28 @@ from torch import Tensor, nn
 from spikesim import ops
 from spikesim.constraint import Constraint
 from spikesim.errors import UserError
+from spikesim.kernels import operator
+from spikesim.kernels.backends import BackendName, check_name, describe, serving
+from spikesim.kernels.program import Bound, bind
+from spikesim.kernels.tape import TraceError
+from spikesim.random import Stream, drawing
 from spikesim.surrogate import Surrogate
 from spikesim.types import Named, Number
 
+if TYPE_CHECKING:
+    from spikesim.batch_norm import Normalisation
 
-class Neuron(nn.Module):
+
+class _Complete(type):
+    """Records the step of each new neuron, so that no later call has to, compiled or not."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        made = super().__call__(*args, **kwargs)
+        made.record()
+        return made
+
+
+class Neuron(nn.Module, metaclass=_Complete):
     """Base of all neurons. A subclass declares names, parameters and one pure ``step``.
 
     ``neuron(x)`` runs a whole sequence ``[T, B, ...]`` from the initial state and keeps nothing,
@@ -33,8 +51,19 @@ class Neuron(nn.Module):
     spiking: ClassVar[bool] = True
     """Whether the output is spikes: 0 or 1, or small counts for integer neurons."""
 
+    stochastic: ClassVar[bool] = False
+    """Whether ``step`` draws random numbers; see :mod:`spikesim.random`."""
+
     surrogate: Surrogate
     dt: float
+    backend: BackendName = "auto"
+    """What runs it: a class or an instance may name another, see :mod:`spikesim.kernels`."""
+    _bound: dict[bool, Bound]
+    jobs: dict[Any, Any]
+    """What backends were told of this neuron, where its parameters are numbers."""
+    layer: int = 0
+    position: Tensor
+    """Where a stochastic neuron draws next, int64 ``[3]``: seed, sample, step."""
 
     def __init__(self, *, dt: float = 1.0, learnable: Collection[str] = ()) -> None:
         super().__init__()
@@ -43,6 +72,16 @@ class Neuron(nn.Module):
         self.dt = float(dt)
         self.learnable = tuple(dict.fromkeys((*self.always_learnable, *learnable)))
         self._constraints: dict[str, Constraint] = {}
+        if self.stochastic:
+            seed = int(torch.randint(2**62, (), device="cpu"))
+            # No buffer: distributed training would give every process the first one's.
+            self.position = torch.tensor([seed, 0, 0])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Neuron":
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.stochastic:
+            self.position = fn(self.position)
+        return self
 
     def add_parameter(
         self, name: str, value: Number | None, constraint: Constraint | None = None
@@ -174,25 +213,31 @@ class Neuron(nn.Module):
             raise UserError(f"input has no time steps: {list(first.shape)}; T must be >= 1")
         return named
 
-    def _begin(
-        self, x: Tensor | Mapping[str, Tensor], state: Named | None
-    ) -> tuple[Named, Named, Iterator[Named]]:
-        """The state to start from, the parameters, and the inputs step by step."""
-        named = self._sequence(x)
+    def _steps(self, named: Named, state: Named | None) -> Iterator[tuple[Named, Tensor]]:
+        """The plain torch reference: state and output of each step."""
         first = named[self.inputs[0]]
         dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
         like = first[0].to(dtype)
-        state = self.initial_state(like) if state is None else self._checked(state, like)
+        state = self.initial_state(like) if state is None else self.checked(state, like)
+        p, stream = self.values(like), self.stream(first)
         # One unbind for all steps (its backward is one stack), one cast a step: no second copy
         # of a half-precision sequence.
-        steps = zip(*(value.unbind(0) for value in named.values()), strict=True)
-        inputs = (
-            Named({name: value.to(dtype) for name, value in zip(named, arrays, strict=True)})
-            for arrays in steps
-        )
-        return state, self.values(like), inputs
+        for t, arrays in enumerate(
+            zip(*(value.unbind(0) for value in named.values()), strict=True)
+        ):
+            inputs = Named(
+                {name: value.to(dtype) for name, value in zip(named, arrays, strict=True)}
+            )
+            with drawing(stream, t, like):
+                state, out = self.step(state, inputs, p)
+            yield state, out
 
-    def _checked(self, state: Named, like: Tensor) -> Named:
+    def checked(self, state: Named, like: Tensor) -> Named:
+        """``state``, if its names and shapes are those of a step shaped like ``like``.
+
+        Raises:
+            UserError: they are not.
+        """
         if set(state) != set(self.states):
             raise UserError(
                 f"state of {type(self).__name__} has {', '.join(self.states)}; "
@@ -206,33 +251,109 @@ class Neuron(nn.Module):
                 )
         return state
 
+    def stream(self, x: Tensor) -> Stream | None:
+        """The random numbers of a call with ``x [T, B, ...]``; the next call gets others."""
+        if not self.stochastic:
+            return None
+        if self.position.device != x.device:
+            self.position = self.position.to(x.device)
+        stream = Stream(self.position.clone(), self.layer)
+        self.position[2].add_(x.shape[0])
+        return stream
+
+    def bound(self, *, batch_norm: bool = False) -> "Bound":
+        """The recorded step with its gradient, from which kernels are printed.
+
+        Raises:
+            TraceError: ``step`` leaves the operator set of :mod:`spikesim.ops`.
+        """
+        found: Bound | None = self._bound.get(batch_norm)
+        if found is None:
+            self._bound[batch_norm] = found = bind(self, batch_norm=batch_norm)
+        return found
+
+    def record(self) -> None:
+        """Find :meth:`bound` now, where the step can be recorded: a compiled call could not."""
+        with suppress(TraceError):  # raised again when a kernel is asked for
+            for batch_norm in (False, True):
+                self.bound(batch_norm=batch_norm)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "backend":
+            check_name(value)
+        super().__setattr__(name, value)
+        # Options such as detach_reset are part of the recorded step, marks of torch.compile not.
+        if name[0] != "_" and name not in ("training", "backend", "layer", "position"):
+            self.__dict__["_bound"] = {}
+            self.__dict__["jobs"] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Kernels are of this process; a copy finds its own.
+        return {**self.__dict__, "_bound": {}, "jobs": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.record()
+
+    def serving(self, device: torch.device) -> str:
+        """The backend that runs tensors of a device.
+
+        Raises:
+            BackendError: the chosen one cannot.
+        """
+        return serving(self.backend, device.type)
+
     def run(
         self, x: Tensor | Mapping[str, Tensor], state: Named | None = None
     ) -> tuple[Tensor, Named]:
         """Run ``[T, B, ...]`` from ``state`` (or the initial one): ``(output, state)``."""
-        state, p, steps = self._begin(x, state)
-        dtype = (x if isinstance(x, Tensor) else x[self.inputs[0]]).dtype
-        outputs = []
+        inputs = self._sequence(x)
+        backend = self.serving(inputs[self.inputs[0]].device)
+        if backend != "torch":
+            found = operator.run(self, backend, inputs, state, final=True)
+            return found.output, Named(zip(self.states, found.final, strict=True))
+        return self._reference(inputs, state)
+
+    def _reference(self, inputs: Named, state: Named | None) -> tuple[Tensor, Named]:
+        dtype, outputs, latest = inputs[self.inputs[0]].dtype, [], Named()
         # Only the latest state is kept: without gradients, just the output grows with T.
-        for inputs in steps:
-            state, out = self.step(state, inputs, p)
+        for after, out in self._steps(inputs, state):
             outputs.append(out.to(dtype))
-        return torch.stack(outputs), state
+            latest = after
+        return torch.stack(outputs), latest
 
     def trace(
         self, x: Tensor | Mapping[str, Tensor], state: Named | None = None
     ) -> dict[str, Tensor]:
         """Every state variable after each step, and ``"output"``: each ``[T, B, ...]``."""
-        state, p, steps = self._begin(x, state)
-        rows = []
-        for inputs in steps:
-            state, out = self.step(state, inputs, p)
-            rows.append({**state, "output": out})
+        inputs = self._sequence(x)
+        backend = self.serving(inputs[self.inputs[0]].device)
+        if backend != "torch":
+            found = operator.run(self, backend, inputs, state, traces=True)
+            named = zip(self.states, found.traces, strict=True)
+            return {**dict(named), "output": found.output}
+        rows = [{**after, "output": out} for after, out in self._steps(inputs, state)]
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
-    def forward(self, x: Tensor | Mapping[str, Tensor]) -> Tensor:
-        """The whole sequence ``[T, B, ...]`` from the initial state; nothing is kept."""
-        return self.run(x)[0]
+    def forward(
+        self, x: Tensor | Mapping[str, Tensor], norm: "Normalisation | None" = None
+    ) -> Tensor:
+        """The whole sequence ``[T, B, ...]`` from the initial state; nothing is kept.
+
+        With ``norm`` the neuron sees ``norm(x)``, which is computed on the way and not stored.
+        """
+        if norm is not None:
+            assert isinstance(x, Tensor)
+            return norm.run(self, x)
+        if isinstance(x, Tensor):
+            output = operator.again(self, x)
+            if output is not None:
+                return output
+        inputs = self._sequence(x)
+        backend = self.serving(inputs[self.inputs[0]].device)
+        if backend != "torch":
+            return operator.run(self, backend, inputs, None).output
+        return self._reference(inputs, None)[0]
 
     def spike(self, u: Tensor) -> Tensor:
         """1 where ``u >= 0``, with this neuron's surrogate gradient."""
@@ -253,4 +374,5 @@ class Neuron(nn.Module):
             parts.append(f"{name}={shown}{mark}")
         if "surrogate" in self.__dict__:
             parts.append(f"surrogate={self.surrogate}")
+        parts.append(f"backend={describe(self.backend)}")
         return ", ".join(parts)

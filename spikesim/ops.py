@@ -12,16 +12,19 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from spikesim import random
 from spikesim.errors import UserError
 
 __all__ = [
     "absolute",
+    "bernoulli",
     "clamp",
     "detach",
     "exp",
     "log",
     "maximum",
     "minimum",
+    "noise",
     "round_",
     "spike",
     "tanh",
@@ -119,3 +122,39 @@ def spike(u: Any, surrogate: SurrogateLike) -> Any:
     """1 where ``u >= 0``, else 0; backward uses ``surrogate`` in place of the derivative."""
     recorded = _recorded("spike", u, surrogate)
     return surrogate.spike(u) if recorded is None else recorded
+
+
+class _Bernoulli(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, u: Tensor) -> Tensor:
+        return (u < p).to(p.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
+        return grad[0], None
+
+
+def bernoulli(p: Any) -> Any:
+    """1 with probability ``p``, else 0, drawn anew for each neuron and step; straight through.
+
+    The gradient of the draw goes to ``p`` as it is. Only a neuron with ``stochastic = True`` draws,
+    while it runs; see :mod:`spikesim.random`.
+    """
+    recorded = _recorded("bernoulli", p)
+    if recorded is not None:
+        return recorded
+    u, like = random.draw("uniform")
+    p = torch.as_tensor(p, dtype=None if isinstance(p, Tensor) else like.dtype, device=like.device)
+    return _Bernoulli.apply(p.expand(like.shape), u)  # type: ignore[no-untyped-call]
+
+
+def noise(like: Any) -> Any:
+    """A standard normal number for each neuron and step, of the dtype of ``like``; no gradient.
+
+    Only a neuron with ``stochastic = True`` draws, while it runs; see :mod:`spikesim.random`.
+    """
+    recorded = _recorded("noise", like)
+    if recorded is not None:
+        return recorded
+    z, step = random.draw("normal")
+    return z.to(like.dtype if isinstance(like, Tensor) else step.dtype)

@@ -136,9 +136,12 @@ def record(
     def keep(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         assert isinstance(module, Neuron)
         again = sum(known.split("#")[0] == name for known in seen)
-        given = {module.inputs[0]: inputs[0]} if isinstance(inputs[0], Tensor) else inputs[0]
+        x, *norm = inputs  # with a norm, the neuron sees norm(x)
+        given = {module.inputs[0]: x} if isinstance(x, Tensor) else x
         # A slice alone would keep the whole batch in memory.
         one = {key: value[:, sample : sample + 1].clone() for key, value in given.items()}
+        if norm:
+            one[module.inputs[0]] = norm[0](one[module.inputs[0]])
         rate_T = output.double().flatten(1).mean(1).cpu()
         seen[f"{name}#{again + 1}" if again else name] = (module, one, output[:, sample], rate_T)
 

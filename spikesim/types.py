@@ -1,6 +1,6 @@
 """Shared types. Shapes: ``T`` steps, ``B`` batch, ``N`` neurons, ``C`` channels; time first."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -20,8 +20,10 @@ class Named(Mapping[str, Tensor]):
 
     __slots__ = ("_values",)
 
-    def __init__(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
-        object.__setattr__(self, "_values", {**(values or {}), **named})
+    def __init__(
+        self, values: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), /, **named: Any
+    ) -> None:
+        object.__setattr__(self, "_values", {**dict(values), **named})
 
     def __getattr__(self, name: str) -> Tensor:
         if name == "_values":  # not set yet, as in a copy

@@ -1,7 +1,11 @@
 """Shared fixtures."""
 
+import ctypes
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,14 @@ import torch
 
 from spikesim.datasets.readers.events import make_events
 from spikesim.datasets.readers.npz import write_npz
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        skip = pytest.mark.skip(reason="needs a CUDA device and CuPy")
+        for item in items:
+            if item.get_closest_marker("gpu") is not None:
+                item.add_marker(skip)
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +68,24 @@ def write_bars() -> Callable[[Path, tuple[str, str], Mapping[str, int], int], No
                     write_npz(folder / f"{i:02d}.npz", events, (8, 8, 2))
 
     return write
+
+
+@pytest.fixture(scope="session")
+def compile_on_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ctypes.CDLL]:
+    """Compiles CUDA text with the host compiler: what ``host_shim.h`` says, with no contraction."""
+    compiler = shutil.which("g++")
+    if compiler is None:
+        pytest.skip("g++ is not installed: CUDA text cannot be compiled for the host")
+    folder = tmp_path_factory.mktemp("host")
+    shim = Path(__file__).parent / "kernels" / "host_shim.h"
+
+    @cache
+    def compile_(text: str) -> ctypes.CDLL:
+        source = folder / f"text{len(list(folder.iterdir()))}.cpp"
+        source.write_text(f'#include "{shim}"\n{text}')
+        library = source.with_suffix(".so")
+        flags = ["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC"]
+        subprocess.run([compiler, *flags, "-o", library, source], check=True)
+        return ctypes.CDLL(str(library))
+
+    return compile_

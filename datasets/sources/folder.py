@@ -10,11 +10,10 @@ from spikesim.datasets.source import (
     Events,
     Recording,
     Source,
-    cache_folder,
     hashed_split,
 )
 from spikesim.errors import UserError
-from spikesim.files import write_atomic
+from spikesim.files import cache_folder, write_atomic
 
 FOLDS = 5
 

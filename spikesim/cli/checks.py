@@ -137,7 +137,7 @@ def disk(folders: dict[str, Path]) -> Iterator[Check]:
 
 def run_all() -> list[Check]:
     """All checks, in the order of their sections."""
-    from spikesim.datasets.source import cache_folder
+    from spikesim.files import cache_folder
 
     folders = {"runs": Path("runs").absolute(), "cache": cache_folder()}
     return [*versions(), *devices(), *backends(), *datasets(), *disk(folders)]

@@ -165,7 +165,8 @@ def _kind(module: nn.Module) -> str:
 
 def _is_unknown(module: nn.Module) -> bool:
     holds = any(p is not None for p in module._parameters.values())
-    is_leaf = next(module.children(), None) is None
+    # An empty chain, such as a shortcut that changes nothing, does nothing.
+    is_leaf = next(module.children(), None) is None and not isinstance(module, nn.Sequential)
     return not isinstance(module, FREE) and (holds or is_leaf)
 
 

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from spikesim.attention import SDSA
-from spikesim.layers import TimeDistributed, conv_bn
+from spikesim.batch_norm import BatchNorm
+from spikesim.layers import (
+    SpikingSequential,
+    TimeDistributed,
+    conv_bn,
+    conv_bn_neuron,
+    in_turn,
+)
 from spikesim.models.base import NeuronChoice, SpikingModel, Task, initialise
 from spikesim.models.transformer import (
     check_sizes,
@@ -15,6 +22,7 @@ from spikesim.models.transformer import (
     stem_widths,
     token_grid,
 )
+from spikesim.pool import MaxPool2d
 
 
 @dataclass(frozen=True)
@@ -88,9 +96,9 @@ class SpikingPatchSplitting(nn.Module):
         super().__init__()
         neuron = sizes.make_neuron
         widths = stem_widths(task.in_channels, sizes.dim)
-        self.stages = nn.Sequential()
+        self.stages = SpikingSequential()
         for mark, (fan_in, width) in zip(sizes.pooling[:3], widths[:3], strict=True):
-            self.stages.extend([conv_bn(fan_in, width, 3), neuron(1.0)])
+            self.stages.extend(conv_bn_neuron(fan_in, width, 3, neuron(1.0)))
             if mark == "1":
                 self.stages.append(halve())
         self.stages.append(conv_bn(*widths[3], 3))
@@ -113,18 +121,22 @@ class SDTBlock(nn.Module):
         neuron = sizes.make_neuron
         self.attention = SpikeDrivenAttention(sizes, grid)
         hidden = int(sizes.dim * sizes.mlp_ratio)
-        self.expand = nn.Sequential(neuron(1.0), conv_bn(sizes.dim, hidden, 1, bias=True))
-        self.contract = nn.Sequential(neuron(1.0), conv_bn(hidden, sizes.dim, 1, bias=True))
         self.inner_residual = hidden == sizes.dim
+        # Without a residual in between, the second neuron follows the first norm directly.
+        norm = nn.BatchNorm2d if self.inner_residual else BatchNorm
+        self.expand = nn.Sequential(
+            neuron(1.0), conv_bn(sizes.dim, hidden, 1, bias=True, norm=norm)
+        )
+        self.contract = nn.Sequential(neuron(1.0), conv_bn(hidden, sizes.dim, 1, bias=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """Both residuals in turn."""
         x = x + self.attention(x)
-        hidden = self.expand(x)
         if self.inner_residual:
-            x = hidden = x + hidden
-        out: Tensor = x + self.contract(hidden)
-        return out
+            x = x + self.expand(x)
+            out: Tensor = x + self.contract(x)
+            return out
+        return x + in_turn([*self.expand, *self.contract], x)
 
 
 class SpikeDrivenAttention(nn.Module):
@@ -136,12 +148,12 @@ class SpikeDrivenAttention(nn.Module):
         dim = sizes.dim
         self.heads = sizes.heads
         self.neuron = neuron(1.0)
-        self.q = nn.Sequential(conv_bn(dim, dim, 1), neuron(1.0))
-        self.k = nn.Sequential(conv_bn(dim, dim, 1), neuron(1.0))
-        self.v = nn.Sequential(conv_bn(dim, dim, 1), neuron(1.0))
+        self.q = conv_bn_neuron(dim, dim, 1, neuron(1.0))
+        self.k = conv_bn_neuron(dim, dim, 1, neuron(1.0))
+        self.v = conv_bn_neuron(dim, dim, 1, neuron(1.0))
         if sizes.dvs_mode:
             for made in (self.k, self.v):
-                made.append(TimeDistributed(nn.MaxPool2d(3, stride=1, padding=1)))
+                made.append(TimeDistributed(MaxPool2d(3, stride=1, padding=1)))
         self.product = SDSA(neuron(0.5), grid if sizes.dvs_mode else None)
         self.project = conv_bn(dim, dim, 1, bias=True)
 

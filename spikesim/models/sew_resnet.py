@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from spikesim.errors import UserError, nearest
-from spikesim.layers import TimeDistributed, conv_bn
+from spikesim.layers import SpikingSequential, TimeDistributed, conv_bn_neuron
 from spikesim.models.base import NeuronChoice, SpikingModel, Task
 from spikesim.models.transformer import halve
 
@@ -64,9 +64,7 @@ class SEWResNet(SpikingModel):
         neuron = sizes.make_neuron
         width = sizes.width
         first = (3, 1) if sizes.small_stem else (7, 2)
-        self.stem = nn.Sequential(
-            conv_bn(task.in_channels, width, first[0], stride=first[1]), neuron(1.0)
-        )
+        self.stem = conv_bn_neuron(task.in_channels, width, first[0], neuron(1.0), stride=first[1])
         if not sizes.small_stem:
             self.stem.append(halve())
         self.blocks = nn.Sequential()
@@ -92,15 +90,13 @@ class SEWBlock(nn.Module):
         super().__init__()
         neuron = sizes.make_neuron
         self.connect = sizes.connect
-        self.body = nn.Sequential(
-            conv_bn(fan_in, width, 3, stride=stride),
-            neuron(1.0),
-            conv_bn(width, width, 3),
-            neuron(1.0),
+        self.body = SpikingSequential(
+            *conv_bn_neuron(fan_in, width, 3, neuron(1.0), stride=stride),
+            *conv_bn_neuron(width, width, 3, neuron(1.0)),
         )
-        self.shortcut = nn.Sequential()
+        self.shortcut = SpikingSequential()
         if stride != 1 or fan_in != width:
-            self.shortcut.extend([conv_bn(fan_in, width, 1, stride=stride), neuron(1.0)])
+            self.shortcut.extend(conv_bn_neuron(fan_in, width, 1, neuron(1.0), stride=stride))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, C, H, W]`` -> ``[T, B, C', H', W']``."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from spikesim.attention import SSA
-from spikesim.layers import TimeDistributed, conv_bn
+from spikesim.layers import SpikingSequential, TimeDistributed, conv_bn_neuron
 from spikesim.models.base import NeuronChoice, SpikingModel, Task, initialise
 from spikesim.models.transformer import (
     check_sizes,
@@ -66,14 +66,14 @@ class Spikformer(SpikingModel):
     def __init__(self, sizes: SpikformerSizes, task: Task) -> None:
         super().__init__(task)
         neuron = sizes.make_neuron
-        self.stem = nn.Sequential()
+        self.stem = SpikingSequential()
         for mark, (fan_in, width) in zip(
             sizes.pooling, stem_widths(task.in_channels, sizes.dim), strict=True
         ):
-            self.stem.extend([conv_bn(fan_in, width, 3), neuron(1.0)])
+            self.stem.extend(conv_bn_neuron(fan_in, width, 3, neuron(1.0)))
             if mark == "1":
                 self.stem.append(halve())
-        self.position = nn.Sequential(conv_bn(sizes.dim, sizes.dim, 3), neuron(1.0))
+        self.position = conv_bn_neuron(sizes.dim, sizes.dim, 3, neuron(1.0))
         self.blocks = nn.Sequential(*(SpikformerBlock(sizes) for _ in range(sizes.depth)))
         self.head = TimeDistributed(nn.Linear(sizes.dim, task.num_classes))
         initialise(self)
@@ -94,11 +94,9 @@ class SpikformerBlock(nn.Module):
         self.attention = SpikingSelfAttention(sizes)
         neuron = sizes.make_neuron
         hidden = int(sizes.dim * sizes.mlp_ratio)
-        self.mlp = nn.Sequential(
-            conv_bn(sizes.dim, hidden, 1, bias=True),
-            neuron(1.0),
-            conv_bn(hidden, sizes.dim, 1, bias=True),
-            neuron(1.0),
+        self.mlp = SpikingSequential(
+            *conv_bn_neuron(sizes.dim, hidden, 1, neuron(1.0), bias=True),
+            *conv_bn_neuron(hidden, sizes.dim, 1, neuron(1.0), bias=True),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -116,12 +114,12 @@ class SpikingSelfAttention(nn.Module):
         neuron = sizes.make_neuron
         dim, bias = sizes.dim, sizes.qkv_bias
         self.heads = sizes.heads
-        self.q = nn.Sequential(conv_bn(dim, dim, 1, bias=bias), neuron(1.0))
-        self.k = nn.Sequential(conv_bn(dim, dim, 1, bias=bias), neuron(1.0))
-        self.v = nn.Sequential(conv_bn(dim, dim, 1, bias=bias), neuron(1.0))
+        self.q = conv_bn_neuron(dim, dim, 1, neuron(1.0), bias=bias)
+        self.k = conv_bn_neuron(dim, dim, 1, neuron(1.0), bias=bias)
+        self.v = conv_bn_neuron(dim, dim, 1, neuron(1.0), bias=bias)
         self.product = SSA(sizes.scale)
         self.neuron = neuron(0.5)
-        self.project = nn.Sequential(conv_bn(dim, dim, 1, bias=True), neuron(1.0))
+        self.project = conv_bn_neuron(dim, dim, 1, neuron(1.0), bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """``[T, B, D, H, W]`` -> spikes of the same shape."""

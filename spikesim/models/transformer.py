@@ -2,10 +2,11 @@
 
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikesim.errors import UserError
 from spikesim.layers import TimeDistributed
+from spikesim.pool import MaxPool2d
 
 
 def check_sizes(dim: int, depth: int, heads: int, mlp_ratio: float, pooling: str) -> None:
@@ -38,7 +39,7 @@ def stem_widths(in_channels: int, dim: int) -> list[tuple[int, int]]:
 
 def halve() -> TimeDistributed:
     """The 3x3 maximum at stride 2: an odd side is rounded up."""
-    return TimeDistributed(nn.MaxPool2d(3, stride=2, padding=1))
+    return TimeDistributed(MaxPool2d(3, stride=2, padding=1))
 
 
 def token_grid(image_size: tuple[int, int], pooling: str) -> tuple[int, int]:
@@ -50,11 +51,15 @@ def token_grid(image_size: tuple[int, int], pooling: str) -> tuple[int, int]:
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
-    """``[T, B, C, H, W]`` -> ``[T, B, h, N, d]``: a view of a contiguous map."""
+    """``[T, B, C, H, W]`` -> ``[T, B, h, N, d]``: a view of a contiguous or channels-last map."""
     steps, batch, channels = x.shape[:3]
     return x.reshape(steps, batch, heads, channels // heads, -1).transpose(-1, -2)
 
 
 def merge_heads(x: Tensor, like: Tensor) -> Tensor:
-    """``[T, B, h, N, d]`` -> the map layout ``[T, B, C, H, W]`` of ``like``."""
-    return x.transpose(-1, -2).reshape(like.shape)
+    """``[T, B, h, N, d]`` -> the map ``[T, B, C, H, W]``, which lies in memory as ``like`` does."""
+    steps, batch, channels, *grid = like.shape
+    if like.stride(2) == 1 < channels:
+        tokens = x.transpose(2, 3).reshape(steps, batch, *grid, channels)
+        return tokens.contiguous().movedim(-1, 2)
+    return x.transpose(-1, -2).reshape(like.shape).contiguous()

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from spikesim.batch_norm import BatchNorm
 from spikesim.errors import UserError
-from spikesim.layers import TimeDistributed, conv_bn
+from spikesim.layers import SpikingSequential, TimeDistributed, conv_bn_neuron
 from spikesim.models.base import NeuronChoice, SpikingModel, Task
+from spikesim.pool import MaxPool2d
 
-_POOLS = {"M": nn.MaxPool2d, "A": nn.AvgPool2d}
+_POOLS = {"M": MaxPool2d, "A": nn.AvgPool2d}
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class SpikingVGG(SpikingModel):
     def __init__(self, sizes: VGGSizes, task: Task) -> None:
         super().__init__(task)
         neuron = sizes.make_neuron
-        self.features, self.linear = nn.Sequential(), nn.Sequential()
+        self.features, self.linear = SpikingSequential(), SpikingSequential()
         width, (height, breadth) = task.in_channels, task.image_size
         names = sizes.layers.split("-")
         for name in (name for name in names if not name.startswith("fc")):
@@ -64,7 +66,7 @@ class SpikingVGG(SpikingModel):
                 self.features.append(TimeDistributed(_POOLS[name](2)))
                 height, breadth = height // 2, breadth // 2
             else:
-                self.features.extend([conv_bn(width, int(name), 3), neuron(1.0)])
+                self.features.extend(conv_bn_neuron(width, int(name), 3, neuron(1.0)))
                 width = int(name)
         if min(height, breadth) < 1:
             raise UserError(
@@ -74,7 +76,7 @@ class SpikingVGG(SpikingModel):
         width *= height * breadth
         for name in (name for name in names if name.startswith("fc")):
             hidden = int(name.removeprefix("fc"))
-            layer = TimeDistributed(nn.Linear(width, hidden, bias=False), nn.BatchNorm1d(hidden))
+            layer = TimeDistributed(nn.Linear(width, hidden, bias=False), BatchNorm(hidden))
             self.linear.extend([layer, neuron(1.0)])
             width = hidden
         self.head = TimeDistributed(nn.Linear(width, task.num_classes))

@@ -133,8 +133,11 @@ class TrainSettings:
         ema: decay of the averaged weights that are then evaluated and saved; 0: off.
         amp: automatic mixed precision.
         dtype: of weights and input.
-        compile: ``torch.compile`` the model.
-        channels_last: memory layout of images.
+        compile: ``torch.compile`` what is not a fused kernel of the model.
+        channels_last: memory layout of frames, maps and the weights of convolutions.
+        cuda_graph: replay the training step as CUDA graphs, captured once per shape of a batch
+            (all batches of a run have one; the first steps run as usual). The weights are the
+            same. One process on CUDA.
         sync_batchnorm: batch statistics over all processes of ``torchrun``.
         seed: of weights, order, augmentation, dropout and mixup.
         deterministic: only algorithms that repeat bit for bit; slower on CUDA.
@@ -174,6 +177,7 @@ class TrainSettings:
     dtype: Literal["float32", "float64"] = "float32"
     compile: bool = False
     channels_last: bool = False
+    cuda_graph: bool = False
     sync_batchnorm: bool = True
     seed: int = 0
     deterministic: bool = False

@@ -4,6 +4,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 from spikesim.errors import UserError
 from spikesim.train.config import TrainSettings
@@ -48,6 +49,32 @@ def choose_device(name: str, world: World) -> torch.device:
 def autocast(device: torch.device, amp: str) -> AbstractContextManager[object]:
     """Mixed precision inside, or nothing for ``off``."""
     return torch.autocast(device.type, HALVES[amp]) if amp in HALVES else nullcontext()
+
+
+def channels_last(x_TBPHW: Tensor) -> Tensor:
+    """The same frames with the channels of a pixel side by side in memory."""
+    return x_TBPHW.movedim(2, -1).contiguous().movedim(-1, 2)
+
+
+class Upload:
+    """Copies batches to a device while the device works on the step before."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``x`` on the device; nothing waits on the host if ``x`` is page-locked."""
+        if self.stream is None or x.is_cuda:
+            return x.to(self.device)
+        now = torch.cuda.current_stream(self.device)
+        with torch.cuda.stream(self.stream):
+            there = x.to(self.device, non_blocking=True)
+        now.wait_stream(self.stream)
+        there.record_stream(now)
+        return there
 
 
 def prepare(settings: TrainSettings) -> None:

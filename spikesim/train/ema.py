@@ -18,17 +18,34 @@ class EMA:
         self.decay = decay
         self.updates = 0
         self.weights = {name: value.clone() for name, value in model.state_dict().items()}
+        weight = next(value for value in self.weights.values() if value.is_floating_point())
+        # A tensor: a CUDA graph of the blend reads it anew in each replay.
+        self._share = torch.zeros((), dtype=weight.dtype, device=weight.device)
 
-    @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move towards the model's weights; call after each optimizer step."""
+        self.count()
+        self.blend(model)
+
+    def count(self) -> None:
+        """Begin the next update: its number and share, but no weights yet."""
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self._share.fill_(1 - min(self.decay, (1 + self.updates) / (10 + self.updates)))
+
+    @torch.no_grad()
+    def blend(self, model: nn.Module) -> None:
+        """The work of an update on the weights; reads nothing from the host."""
+        averages, values = [], []
         for name, value in model.state_dict().items():
             if value.is_floating_point():
-                self.weights[name].lerp_(value, 1 - decay)
+                averages.append(self.weights[name])
+                values.append(value)
             else:
                 self.weights[name].copy_(value)
+        # All weights in three calls; one call each would be launches without end.
+        ways = torch._foreach_sub(values, averages)
+        torch._foreach_mul_(ways, self._share)
+        torch._foreach_add_(averages, ways)
 
     @torch.no_grad()
     def load(self, weights: Mapping[str, Tensor], updates: int) -> None:

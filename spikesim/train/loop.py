@@ -19,7 +19,7 @@ from spikesim.train.training import Training, write_report
 
 FREE_ON_RESUME = {
     "run.dir", "data.root", "data.workers", "train.device", "train.threads", "train.report",
-    "train.checkpoint_steps", "train.checkpoint_seconds", "train.tensorboard",
+    "train.checkpoint_steps", "train.checkpoint_seconds", "train.tensorboard", "train.cuda_graph",
 }  # fmt: skip
 """Settings that may differ when a run is continued: they change the weights by rounding at most."""
 

@@ -1,6 +1,6 @@
 """Watch a training: which layers are silent or always on, and where a NaN comes from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -9,13 +9,15 @@ from torch.utils.hooks import RemovableHandle
 
 from spikesim.neuron import Neuron
 from spikesim.train.distributed import World
+from spikesim.train.later import Later
 
 
 class RateMonitor:
     """Firing rates of every spiking layer, read from the passes of the training itself.
 
-    A rate is the share of outputs that are not zero. Counting happens on the device; the host
-    reads one tensor for all layers, in :meth:`rates`.
+    A rate is the share of outputs that are not zero. Counting happens on the device, into tensors
+    that stay the same ones, so that a CUDA graph can hold it; the host reads one tensor for all
+    layers.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -36,18 +38,26 @@ class RateMonitor:
             if self.active:
                 fired = torch.count_nonzero(output.detach())
                 both = torch.stack([fired, torch.full_like(fired, output.numel())])
-                self._counts[name] = self._counts[name] + both
+                self._counts[name].add_(both)
 
         return module.register_forward_hook(count)
 
-    def rates(self, world: World) -> dict[str, float]:
-        """Layer name -> rate since the last call, in [0, 1], over all processes."""
+    def take(self, world: World) -> Tensor:
+        """The counts ``[layers, 2]`` since the last call, over all processes; then from 0 again."""
         if not self._counts:
-            return {}
-        counts = world.sum(torch.stack(list(self._counts.values()))).tolist()
-        self._counts = {name: torch.zeros_like(count) for name, count in self._counts.items()}
+            return torch.zeros(0, 2, dtype=torch.int64)
+        taken = torch.stack(list(self._counts.values()))
+        torch._foreach_zero_(list(self._counts.values()))
+        return world.sum(taken)
+
+    def named(self, counts: Sequence[Any]) -> dict[str, float]:
+        """Layer name -> rate in [0, 1], from what :meth:`take` gave."""
         each = zip(self._counts, counts, strict=True)
         return {name: fired / total for name, (fired, total) in each if total}
+
+    def rates(self, world: World) -> dict[str, float]:
+        """Layer name -> rate since the last call, in [0, 1], over all processes."""
+        return self.named(Later(self.take(world)).read())
 
     def newly_dead(self, rates: dict[str, float]) -> dict[str, float]:
         """Layers whose rate is 0 or 1 now and was another one at the look before."""

@@ -33,6 +33,10 @@ class LAMB(torch.optim.Optimizer):
     clipping as in timm's LAMB.
     """
 
+    found_inf: Tensor | None = None
+    _step_supports_amp_scaling = True
+    """To ``GradScaler``: this optimizer heeds ``found_inf``, which saves a look at it."""
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -43,7 +47,8 @@ class LAMB(torch.optim.Optimizer):
         trust_clip: bool = True,
     ) -> None:
         defaults = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, {**defaults, "trust_clip": trust_clip})
+        # Nothing of a step is read on the host, so it can be captured in a CUDA graph.
+        super().__init__(params, {**defaults, "trust_clip": trust_clip, "capturable": True})
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -51,7 +56,7 @@ class LAMB(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float]) -> float: ...
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step for every parameter that has a gradient."""
+        """One step for every parameter that has a gradient; none where ``found_inf`` is 1."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -65,14 +70,15 @@ class LAMB(torch.optim.Optimizer):
     def _step_one(self, weight: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
         state = self.state[weight]
         if not state:
-            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["step"] = torch.zeros((), dtype=torch.float32, device=weight.device)
             state["exp_avg"] = torch.zeros_like(weight)
             state["exp_avg_sq"] = torch.zeros_like(weight)
         beta1, beta2 = group["betas"]
-        state["step"] += 1
-        count = float(state["step"])
-        m = state["exp_avg"].lerp_(grad, 1 - beta1)
-        v = state["exp_avg_sq"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
+        step = state["step"] + 1
+        # Float64: beta ** step in float32 would be off in the seventh digit.
+        count = step.double()
+        m = state["exp_avg"].lerp(grad, 1 - beta1)
+        v = (state["exp_avg_sq"] * beta2).addcmul_(grad, grad, value=1 - beta2)
         root = (v / (1 - beta2**count)).sqrt_().add_(group["eps"])
         update = (m / (1 - beta1**count)).div_(root)
         if group["weight_decay"] != 0:
@@ -81,7 +87,9 @@ class LAMB(torch.optim.Optimizer):
             size, length = weight.norm(), update.norm()
             trust = torch.where((size > 0) & (length > 0), size / length, torch.ones_like(size))
             update.mul_(trust.clamp(max=1.0) if group["trust_clip"] else trust)
-        weight.add_(update, alpha=-group["lr"])
+        before = (state["step"], state["exp_avg"], state["exp_avg_sq"], weight)
+        for old, new in zip(before, (step, m, v, weight - update * group["lr"]), strict=True):
+            old.copy_(new if self.found_inf is None else torch.where(self.found_inf > 0, old, new))
 
 
 def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
@@ -94,4 +102,9 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Op
     groups = [group for group in groups if group["params"]]
     if settings.optimizer == "lamb":
         return LAMB(groups, lr=settings.lr, betas=settings.betas)
-    return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, fused=True)
+    optimizer = torch.optim.AdamW(
+        groups, lr=settings.lr, betas=settings.betas, fused=True, capturable=settings.cuda_graph
+    )
+    # Said before the first step that is not captured; ours are not, at first, and that is meant.
+    optimizer._warned_capturable_if_run_uncaptured = True
+    return optimizer

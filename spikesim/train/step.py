@@ -1,26 +1,36 @@
-"""One optimizer step: micro-batches forward and backward, checks, clipping, update, average."""
+"""One optimizer step: micro-batches forward and backward, checks, clipping, update, average.
 
-from collections.abc import Sequence
+Nothing in a step waits for the device: its numbers are read later, and a step whose loss or
+gradient is not finite is left out on the device, before the host knows.
+"""
+
+import math
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from spikesim.errors import UserError
+from spikesim.random import place
 from spikesim.readout import readout
 from spikesim.train.config import TrainSettings
 from spikesim.train.data import Batch
-from spikesim.train.device import autocast
+from spikesim.train.device import Upload, autocast, channels_last
 from spikesim.train.distributed import World, synchronise_batch_norm
 from spikesim.train.ema import EMA
+from spikesim.train.graph import Graphs, check_cuda_graph
+from spikesim.train.later import Later
 from spikesim.train.loss import TET, CrossEntropy, Loss
 from spikesim.train.mixup import is_mixed, mixup
 from spikesim.train.monitor import find_non_finite, non_finite_gradients
 from spikesim.train.optim import build_optimizer
 from spikesim.train.seeds import generator, key
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,27 @@ class StepResult:
     loss: float
     correct: int
     gradient_norm: float
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A step whose numbers may still be on their way from the device."""
+
+    stepper: "Stepper"
+    numbers: Later
+    parts: Sequence[Batch]
+    number: int
+
+    def read(self) -> StepResult:
+        """The numbers; waits for the step they belong to.
+
+        Raises:
+            UserError: the loss or a gradient was NaN or infinite; that step changed no weight.
+        """
+        loss, correct, norm, scale = self.numbers.read()
+        result = StepResult(loss, round(correct), norm)
+        self.stepper.refuse_non_finite(result, scale, self.parts, self.number)
+        return result
 
 
 def build_loss(settings: TrainSettings) -> Loss:
@@ -44,13 +75,21 @@ class Stepper:
 
     Dropout and mixup of micro-batch ``m`` of step ``n`` are drawn from a key of (seed, n, m), where
     ``m`` counts over all processes: two processes draw what one process with two micro-batches
-    would, and a resumed run what an uninterrupted one would.
+    would, and a resumed run what an uninterrupted one would. Stochastic neurons draw by the place
+    of a sample in the batch.
+
+    With ``settings.cuda_graph`` two pieces of a step, a micro-batch and the update, are CUDA
+    graphs; their weights are bit for bit those of the same step without.
     """
 
     def __init__(
         self, model: nn.Module, settings: TrainSettings, device: torch.device, world: World
     ) -> None:
         self.settings, self.device, self.world = settings, device, world
+        if settings.cuda_graph:
+            check_cuda_graph(device, world)
+        self.graphs = Graphs(device) if settings.cuda_graph else None
+        self.upload = Upload(device)
         self.dtype = torch.float64 if settings.dtype == "float64" else torch.float32
         if world.size > 1 and settings.sync_batchnorm:
             model = synchronise_batch_norm(model, device)
@@ -61,6 +100,9 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp == "fp16")
         self.ema = EMA(self.model, settings.ema) if settings.ema > 0 else None
         self.loss = build_loss(settings)
+        self._rate = torch.zeros((), device=device)
+        self._sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, right answers
+        self._draws = any(getattr(m, "stochastic", False) for m in self.model.modules())
         if settings.compile:
             # Every batch of a training has one shape.
             self.model.compile(dynamic=False)
@@ -71,31 +113,40 @@ class Stepper:
                 self.model, device_ids=ids, gradient_as_bucket_view=True
             )
 
-    def step(self, parts: Sequence[Batch], number: int, epoch: int, lr: float) -> StepResult:
+    def step(
+        self, parts: Sequence[Batch], number: int, epoch: int, lr: float, watched: bool = False
+    ) -> Pending:
         """Train on the micro-batches of one step.
 
-        Raises:
-            UserError: the loss or a gradient is NaN or infinite; the weights are as before.
+        Args:
+            parts: of this process, ``accumulate`` in all.
+            number: of the step, from 0 over the whole run.
+            epoch: from 0.
+            lr: learning rate.
+            watched: whether hooks of the model are switched on that are off in other steps.
         """
+        with nullcontext() if self.graphs is None else self.graphs.queue():
+            self._begin(lr)
+            for index, (x, labels) in enumerate(parts):
+                with self._gradients_stay_here(index < len(parts) - 1):
+                    inputs = self._prepare(x, labels, number, index, epoch)
+                    self._run(("micro-batch", watched), self._micro, *inputs)
+            numbers = Later(self._run(("update",), self._update))
+        return Pending(self, numbers, parts, number)
+
+    def _run(self, name: tuple[object, ...], work: Callable[..., T], *inputs: Tensor) -> T:
+        return work(*inputs) if self.graphs is None else self.graphs.run(name, work, *inputs)
+
+    def _begin(self, lr: float) -> None:
+        """What changes from step to step and is not drawn."""
+        self._rate.fill_(lr)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        correct = torch.zeros_like(loss)
-        for index, (x, labels) in enumerate(parts):
-            with self._gradients_stay_here(index < len(parts) - 1):
-                one, right = self._micro(x, labels, number, index, epoch)
-            loss += one / len(parts)
-            correct += right
-        norm = self._gradient_norm()
-        sums = self.world.sum(torch.stack([loss / self.world.size, correct]))
-        # The one moment per step at which the host waits for the device: before the update, so
-        # that a NaN never reaches the weights.
-        numbers = torch.cat([sums, norm[None].double()]).tolist()
-        result = StepResult(numbers[0], round(numbers[1]), numbers[2])
-        self._refuse_non_finite(result, parts, number)
-        self._update(norm)
-        return result
+            group["lr"] = self._rate if self._rate.is_cuda else lr
+        if self.ema is not None:
+            self.ema.count()
+        # A graph adds to the gradients where they are.
+        self.optimizer.zero_grad(set_to_none=self.graphs is None)
+        self._sums.zero_()
 
     def _gradients_stay_here(self, local: bool) -> AbstractContextManager[Any]:
         """Only the last micro-batch of a step sends gradients to the other processes."""
@@ -103,54 +154,80 @@ class Stepper:
             return self.network.no_sync()
         return nullcontext()
 
-    def _micro(
+    def _prepare(
         self, x: Tensor, labels: Tensor, number: int, index: int, epoch: int
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
+        """Frames, labels and perhaps mixed targets on the device, and the random numbers' seeds."""
         s = self.settings
-        place = (s.seed, "step", number, self.world.rank * s.accumulate + index)
-        torch.manual_seed(key(*place))
-        x = x.to(self.device, self.dtype, non_blocking=True)
-        labels = labels.to(self.device, non_blocking=True)
-        target = labels
-        with autocast(self.device, s.amp):
-            if is_mixed(epoch, s):
-                classes = int(self.model.num_classes)  # type: ignore[arg-type]
-                x, target = mixup(x, labels, classes, s, generator(*place, "mixup"))
-            logits = self.network(x)
-        loss = self.loss(logits, target)
-        torch.autograd.backward(self.scaler.scale(loss / s.accumulate))
-        answers = readout(logits.detach().float(), s.readout).argmax(1)
-        return loss.detach(), (answers == labels).sum()
+        count = self.world.rank * s.accumulate + index
+        where = (s.seed, "step", number, count)
+        torch.manual_seed(key(*where))
+        if self._draws:
+            place(self.model, key(s.seed, "spikes", number), sample=count * len(labels))
+        x, labels = self.upload(x).to(self.dtype), self.upload(labels)
+        if s.channels_last:
+            x = channels_last(x)
+        if not is_mixed(epoch, s):
+            return x, labels
+        classes = int(self.model.num_classes)  # type: ignore[arg-type]
+        x, target = mixup(x, labels, classes, s, generator(*where, "mixup"))
+        return x, labels, target
 
-    def _gradient_norm(self) -> Tensor:
+    def _micro(self, x: Tensor, labels: Tensor, target: Tensor | None = None) -> None:
+        """Forward and backward of one micro-batch."""
+        s = self.settings
+        with autocast(self.device, s.amp):
+            logits = self.network(x)
+        loss = self.loss(logits, labels if target is None else target) / s.accumulate
+        torch.autograd.backward(self.scaler.scale(loss))
+        answers = readout(logits.detach().float(), s.readout).argmax(1)
+        right = (answers == labels).sum()
+        self._sums += torch.stack([loss.detach().double(), right.double()])
+
+    def _update(self) -> Tensor:
+        """Weights and averages; loss, right answers, gradient norm and scale of the loss."""
         self.scaler.unscale_(self.optimizer)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        return torch.nn.utils.get_total_norm(gradients)
-
-    def _update(self, norm: Tensor) -> None:
+        norm = torch.nn.utils.get_total_norm(gradients)
+        sums = self._sums.clone()
+        sums[0] /= self.world.size
+        self.world.sum(sums)
+        one = torch.ones(1, dtype=torch.float64, device=self.device)
+        numbers = torch.cat([sums, norm[None].double(), self.scaler.scale(one)])
         if self.settings.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(
                 self.model.parameters(), self.settings.clip_norm, norm
             )
+        # A NaN never reaches the weights: such a step is left out, on the device.
+        is_finite = torch.isfinite(numbers).all()
+        self.optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         if self.ema is not None:
-            self.ema.update(self.model)
+            self.ema.blend(self.model)
+        return numbers
 
-    def _refuse_non_finite(self, result: StepResult, parts: Sequence[Batch], number: int) -> None:
-        finite = torch.isfinite(torch.tensor([result.loss, result.gradient_norm])).tolist()
+    def refuse_non_finite(
+        self, result: StepResult, scale: float, parts: Sequence[Batch], number: int
+    ) -> None:
+        """An error where the loss or the gradient of a step was NaN or infinite.
+
+        Raises:
+            UserError: with the first place that is not finite.
+        """
+        finite = math.isfinite(result.loss), math.isfinite(result.gradient_norm)
         # Half precision overflows now and then: the scaler leaves such a step out, and tries lower.
-        overflow = self.scaler.is_enabled() and self.scaler.get_scale() > 1.0
+        overflow = self.scaler.is_enabled() and scale > 1.0
         if finite[0] and (finite[1] or overflow):
             return
         what = "the gradient" if finite[0] else "the loss"
-        place = ""
+        origin = ""
         for x, _ in parts:
             with autocast(self.device, self.settings.amp):
-                place = place or find_non_finite(self.model, x.to(self.device, self.dtype))
-        if not place and (names := non_finite_gradients(self.model)):
-            place = f"the gradient of {names[-1]}"
-        where = f"; first non-finite: {place}" if place else ""
+                origin = origin or find_non_finite(self.model, x.to(self.device, self.dtype))
+        if not origin and (names := non_finite_gradients(self.model)):
+            origin = f"the gradient of {names[-1]}"
+        where = f"; first non-finite: {origin}" if origin else ""
         raise UserError(
             f"{what} became NaN or infinite at step {number}{where}; the weights before it are in "
             "the last checkpoint: lower train.lr, set train.clip_norm=1, or check the input"

@@ -1,8 +1,9 @@
 """A training as it runs: epochs, steps, what is written when, and what a checkpoint holds."""
 
 import time
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from spikesim.train.data import (
     read_batches,
 )
 from spikesim.train.distributed import World, share_buffers
+from spikesim.train.later import Later
 from spikesim.train.metrics import Meter, MetricsFile
 from spikesim.train.monitor import RateMonitor
 from spikesim.train.outcome import conclude, judge
@@ -35,7 +37,7 @@ from spikesim.train.progress import Screen
 from spikesim.train.run import Result, Run, Task, build_model
 from spikesim.train.schedule import learning_rate
 from spikesim.train.seeds import key
-from spikesim.train.step import Stepper
+from spikesim.train.step import Pending, Stepper
 from spikesim.train.tensorboard import Scalars
 
 
@@ -44,6 +46,18 @@ def write_report(run: Run, screen: Screen) -> None:
     from spikesim.report import write
 
     screen.say(f"report: {write(run)}")
+
+
+@dataclass(frozen=True)
+class Launched:
+    """An optimizer step that was started, with what is to be written of it once it is done."""
+
+    pending: Pending
+    number: int
+    rate: float
+    samples: int
+    events: float
+    counts: Later | None
 
 
 class Training:
@@ -73,6 +87,8 @@ class Training:
         self.rates: dict[str, float] = {}
         self.best_accuracy = -1.0
         self.best_weights: dict[str, Tensor] = {}
+        self.launched: deque[Launched] = deque()
+        self.since = 0.0
 
     def open(self, run: Run) -> None:
         """Take up a run where its newest checkpoint is, or at its beginning."""
@@ -143,53 +159,67 @@ class Training:
         reader = read_batches(
             self.dataset, mine, workers=d.workers, pin=self.stepper.device.type == "cuda"
         )
-        since = time.monotonic()
+        self.since = time.monotonic()
         for indices in batches:
             parts = [next(reader) for _ in range(s.accumulate)]
-            since = self._run_step(parts, indices, since)
+            self._launch_step(parts, indices)
+            # The numbers of a step are read while the device runs the next one.
+            self._finish_steps(ahead=1 if self.stepper.device.type == "cuda" else 0)
             if self.batch < self.steps_per_epoch and self._is_due():
                 self._save()
+        self._finish_steps()
         self._end_epoch()
 
-    def _run_step(self, parts: list[Batch], indices: list[int], since: float) -> float:
-        """One optimizer step; returns the time at which it ended."""
+    def _launch_step(self, parts: list[Batch], indices: list[int]) -> None:
+        """Start one optimizer step; on CUDA this returns before it is done."""
         s = self.config.train
         rate = self._rate(self.step)
         self.monitor.active = s.monitor_steps > 0 and self.step % s.monitor_steps == 0
-        try:
-            done = self.stepper.step(parts, self.step, self.epoch, rate)
-        except UserError as error:
-            self._warn(str(error))
-            raise
-        if self.monitor.active:
-            self._look_at_rates()
-        self.step, self.batch = self.step + 1, self.batch + 1
-        now = time.monotonic()
-        self.seconds += now - since
+        pending = self.stepper.step(parts, self.step, self.epoch, rate, self.monitor.active)
+        counts = Later(self.monitor.take(self.world)) if self.monitor.active else None
         events = float(self.dataset.counts[indices].sum())
-        self.meter.add(done.loss, done.correct, len(indices), events, now - since)
-        summary = self.meter.summary()
-        self.screen.step(self.step, self.steps, self.epoch + 1, summary)
-        if self.scalars is not None:
-            numbers = {"loss": done.loss, "lr": rate, "gradient_norm": done.gradient_norm}
-            self.scalars.write("step", numbers, self.step)
-        return now
+        self.launched.append(Launched(pending, self.step, rate, len(indices), events, counts))
+        self.step, self.batch = self.step + 1, self.batch + 1
 
-    def _look_at_rates(self) -> None:
-        self.rates = self.monitor.rates(self.world)
+    def _finish_steps(self, ahead: int = 0) -> None:
+        """Read and write the numbers of all steps but the newest ``ahead``."""
+        while len(self.launched) > ahead:
+            self._finish_step(self.launched.popleft())
+
+    def _finish_step(self, launched: Launched) -> None:
+        step = launched.number
+        try:
+            done = launched.pending.read()
+        except UserError as error:
+            self._warn(str(error), step)
+            raise
+        if launched.counts is not None:
+            self._look_at_rates(launched.counts, step)
+        now = time.monotonic()
+        seconds, self.since = now - self.since, now
+        self.seconds += seconds
+        self.meter.add(done.loss, done.correct, launched.samples, launched.events, seconds)
+        self.screen.step(step + 1, self.steps, self.epoch + 1, self.meter.summary())
+        if self.scalars is not None:
+            numbers = {"loss": done.loss, "lr": launched.rate, "gradient_norm": done.gradient_norm}
+            self.scalars.write("step", numbers, step + 1)
+
+    def _look_at_rates(self, counts: Later, step: int) -> None:
+        self.rates = self.monitor.named(counts.read())
         for name, rate in self.monitor.newly_dead(self.rates).items():
             what = "never fires" if rate == 0 else "fires at every step"
             self._warn(
-                f"layer {name} {what} (rate {rate:.0f}, step {self.step}): a dead layer learns "
+                f"layer {name} {what} (rate {rate:.0f}, step {step}): a dead layer learns "
                 "nothing; check its input scale and threshold, or lower train.lr",
+                step,
                 layer=name,
                 rate=rate,
             )
 
-    def _warn(self, message: str, **details: Any) -> None:
+    def _warn(self, message: str, step: int, **details: Any) -> None:
         self.screen.say(f"warning: {message}")
         if self.metrics is not None:
-            place = {"kind": "warning", "epoch": self.epoch + 1, "step": self.step}
+            place = {"kind": "warning", "epoch": self.epoch + 1, "step": step}
             self.metrics.write({**place, "message": message, **details})
 
     def _end_epoch(self) -> None:
@@ -225,6 +255,8 @@ class Training:
 
     def _save(self) -> None:
         """Write a checkpoint; only the first process does."""
+        # What a checkpoint counts is known, and no step in it was left out for a NaN.
+        self._finish_steps()
         self.saved_at = time.monotonic()
         if self.metrics is None:
             return

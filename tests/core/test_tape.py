@@ -13,6 +13,7 @@ from spikesim.kernels.tape import OPERATIONS, TraceError, trace
 from spikesim.neuron import Neuron
 from spikesim.neurons.izhikevich import Izhikevich
 from spikesim.neurons.lif import LIF
+from spikesim.random import Stream, drawing
 from spikesim.surrogate import ATan
 from spikesim.types import Named
 
@@ -54,6 +55,7 @@ def test_every_operation_is_recorded_and_computed() -> None:
         y = 1.0 - x + 2.0 * v - (-x) / (3.0 + v * v) + 1 / (2.0 + ops.absolute(x))
         y = ops.exp(-ops.absolute(y)) + ops.log(1.0 + x * x) + ops.tanh(v) * p.gain
         y = ops.where(x < v, y, 0.25) + ops.where(x <= 0.0, 1.0, v) + ops.where(x > v, v, x)
+        y = y + ops.bernoulli(ops.clamp(x, 0.0, 1.0)) * ops.noise(x) + ops.bernoulli(p.gain)
         y = ops.minimum(y, 2.0) + ops.maximum(v, x) + ops.clamp(y, -1.0, 1.0)
         return Named(v=ops.detach(y) + ops.round_(y)), self.spike(ops.where(y >= x, y, v))
 
@@ -63,8 +65,11 @@ def test_every_operation_is_recorded_and_computed() -> None:
     assert {line.op for line in tape.lines} == set(OPERATIONS) - composed
     state, inputs = Named(v=torch.randn(4, 5)), Named(x=torch.randn(4, 5))
     p = neuron.values(state.v)
-    after, out = neuron.step(state, inputs, p)
-    again, out_again = tape.evaluate(state, inputs, p)
+    stream = Stream(torch.tensor([1, 0, 0]), 0)
+    with drawing(stream, 0, state.v):
+        after, out = neuron.step(state, inputs, p)
+    with drawing(stream, 0, state.v):
+        again, out_again = tape.evaluate(state, inputs, p)
     assert torch.equal(after.v, again.v)
     assert torch.equal(out, out_again)
 

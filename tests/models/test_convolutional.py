@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from spikesim import models
 from spikesim.models.sew_resnet import SEWBlock, SEWResNetSizes
 from spikesim.neuron import Neuron
+from spikesim.pool import MaxPool2d
 
 
 def events(*shape: int) -> Tensor:
@@ -22,7 +23,7 @@ def test_vgg_layers_follow_the_string() -> None:
         (4, 2), (6, 4), (6, 6), (7, 6 * 2 * 3), (8, 7), (5, 8),
     ]  # fmt: skip
     pools = [type(m) for m in model.modules() if isinstance(m, nn.MaxPool2d | nn.AvgPool2d)]
-    assert pools == [nn.MaxPool2d, nn.AvgPool2d]
+    assert pools == [MaxPool2d, nn.AvgPool2d]
     assert sum(isinstance(m, Neuron) for m in model.modules()) == 5
 
 

@@ -14,9 +14,10 @@ import torch.distributed as dist
 from torch import nn
 
 import spikesim
+from spikesim.batch_norm import BatchNorm
 from spikesim.train.checkpoint import load_checkpoint
 from spikesim.train.config import Config
-from spikesim.train.distributed import SyncBatchNorm, World, synchronise_batch_norm
+from spikesim.train.distributed import World, synchronise_batch_norm
 from spikesim.train.loop import train
 from spikesim.train.outcome import conclude
 from spikesim.train.run import Run
@@ -167,7 +168,8 @@ def test_sync_batch_norm_of_one_is_torchs(momentum: float | None) -> None:
     ours = synchronise_batch_norm(nn.Sequential(nn.BatchNorm2d(3, momentum=momentum)).double(),
                                   torch.device("cpu"))  # fmt: skip
     ours[0].load_state_dict(theirs.state_dict())
-    assert isinstance(ours[0], SyncBatchNorm)
+    assert isinstance(ours[0], BatchNorm)
+    assert ours[0].synchronised
     assert list(ours.state_dict()) == [f"0.{name}" for name in theirs.state_dict()]
     for _ in range(3):
         x = (100 + torch.randn(4, 3, 5, 2, dtype=torch.float64)).requires_grad_()
@@ -185,10 +187,12 @@ def test_sync_batch_norm_of_one_is_torchs(momentum: float | None) -> None:
 
 @pytest.mark.usefixtures("alone")
 def test_sync_batch_norm_gradient_by_finite_differences() -> None:
-    norm = SyncBatchNorm(2).double()
+    norm = BatchNorm(2).double()
+    norm.synchronised = True
     x = torch.randn(3, 2, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(norm, (x,))
-    bare = SyncBatchNorm(2, affine=False, track_running_stats=False).double()
+    bare = BatchNorm(2, affine=False, track_running_stats=False).double()
+    bare.synchronised = True
     assert torch.autograd.gradcheck(bare, (x,))
-    with pytest.raises(ValueError, match=r"batch norm takes \[B, C"):
+    with pytest.raises(ValueError, match="batch norm of 2 channels takes"):
         norm(torch.zeros(3, dtype=torch.float64))

@@ -100,7 +100,7 @@ def test_step_with_a_nan_names_the_layer_and_keeps_the_weights() -> None:
     x, y = batch()
     x[0, 0, 0] = float("nan")
     with pytest.raises(UserError, match=r"at step 1; first non-finite: the input of layer 0\.0"):
-        stepper.step([(x, y)], 1, 0, 1e-3)
+        stepper.step([(x, y)], 1, 0, 1e-3).read()
     for name, value in stepper.model.state_dict().items():
         assert torch.equal(value, before[name]), name
 
@@ -112,7 +112,7 @@ def test_spiking_layers_do_not_hide_a_nan_from_the_step() -> None:
     with torch.no_grad():
         model[0][0].weight[0] = float("nan")
     with pytest.raises(UserError, match=r"gradient became NaN.*the parameter 0\.0\.weight"):
-        stepper.step([batch()], 7, 0, 1e-3)
+        stepper.step([batch()], 7, 0, 1e-3).read()
 
 
 @pytest.mark.parametrize("parts", [1, 3])
@@ -127,7 +127,7 @@ def test_accumulated_gradient_is_that_of_the_whole_batch(parts: int) -> None:
     loss = nn.functional.cross_entropy(logits.mean(0), y)
     loss.backward()
     pieces = list(zip(x.chunk(parts, dim=1), y.chunk(parts), strict=True))
-    done = stepper.step(pieces, 0, 0, 0.1)
+    done = stepper.step(pieces, 0, 0, 0.1).read()
     assert done.loss == pytest.approx(loss.item(), rel=1e-12)
     assert done.correct == int((logits.mean(0).argmax(1) == y).sum())
     total = torch.nn.utils.get_total_norm([p.grad for p in reference.parameters()])
@@ -138,7 +138,7 @@ def test_accumulated_gradient_is_that_of_the_whole_batch(parts: int) -> None:
 
 def test_clipping_keeps_the_norm() -> None:
     stepper = Stepper(Small(), TrainSettings(clip_norm=1e-3), torch.device("cpu"), World())
-    done = stepper.step([batch()], 0, 0, 1e-3)
+    done = stepper.step([batch()], 0, 0, 1e-3).read()
     assert done.gradient_norm > 1e-3
     norm = torch.nn.utils.get_total_norm([p.grad for p in stepper.model.parameters()])
     assert float(norm) == pytest.approx(1e-3, rel=1e-3)
@@ -152,7 +152,7 @@ def test_dropout_is_a_function_of_seed_step_and_place() -> None:
         x = torch.rand(5, 6, 4, generator=torch.Generator().manual_seed(1))
         stepper = Stepper(model, TrainSettings(seed=seed), torch.device("cpu"), World())
         y = torch.tensor([0, 1] * 3)
-        return [stepper.step([(x, y)], number, 0, 0.0).loss for number in numbers]
+        return [stepper.step([(x, y)], number, 0, 0.0).read().loss for number in numbers]
 
     assert losses(0, [3, 4]) == losses(0, [3, 4])
     assert losses(0, [3])[0] != losses(0, [4])[0]

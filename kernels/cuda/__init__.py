@@ -1,0 +1,1 @@
+"""CUDA text that surrounds what is printed."""

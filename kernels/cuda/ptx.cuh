@@ -1,0 +1,62 @@
+// Single instructions that CUDA has no function for: conversions, and approximations for gradients.
+
+#define PTX static __device__ __forceinline__
+
+PTX float half_to_float(unsigned short value) {
+    float out;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(out) : "h"(value));
+    return out;
+}
+
+PTX unsigned short float_to_half(float value) {
+    unsigned short out;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(out) : "f"(value));
+    return out;
+}
+
+#if __CUDA_ARCH__ >= 800
+PTX unsigned short float_to_bfloat(float value) {
+    unsigned short out;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(out) : "f"(value));
+    return out;
+}
+
+PTX unsigned floats_to_bfloats(float low, float high) {
+    unsigned out;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
+    return out;
+}
+
+PTX unsigned floats_to_halves(float low, float high) {
+    unsigned out;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
+    return out;
+}
+#else
+PTX unsigned short float_to_bfloat(float value) {
+    const unsigned bits = __float_as_uint(value);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return 0x7fff;
+    return (unsigned short)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+PTX unsigned floats_to_bfloats(float low, float high) {
+    return float_to_bfloat(low) | (unsigned)float_to_bfloat(high) << 16;
+}
+
+PTX unsigned floats_to_halves(float low, float high) {
+    return float_to_half(low) | (unsigned)float_to_half(high) << 16;
+}
+#endif
+
+// Subnormal numbers count as 0.
+PTX float fast_reciprocal(float value) {
+    float out;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(value));
+    return out;
+}
+
+PTX float fast_power_of_two(float value) {
+    float out;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(value));
+    return out;
+}
