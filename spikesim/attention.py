@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -64,7 +65,7 @@ class SSA(nn.Module):
         narrow, wide = (_holding(n, dtype) for n in (max(tokens, channels), tokens * channels))
         is_planes, is_power = q.stride(-2) == 1, math.frexp(self.scale)[0] == 0.5
         q, k, v = (x.to(dtype).reshape(math.prod(shape[:-2]), *shape[-2:]) for x in (q, k, v))
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(device, enabled=False), self._keeping(q, k, v):
             if self.tokens_first(tokens, channels):
                 between, other = _product(q, k.mT, narrow), v
             else:
@@ -77,6 +78,10 @@ class SSA(nn.Module):
             # Of planes the transpose is written, which is how they lie.
             out = _product(b.mT, a.mT, wide).mT if is_planes else _product(a, b, wide)
         return (out if is_power else out * self.scale).view(shape)
+
+    def _keeping(self, *spikes: Tensor) -> AbstractContextManager[object]:
+        """How the products keep these for their gradients: as they are."""
+        return nullcontext()
 
     @staticmethod
     def tokens_first(tokens: int, channels: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from spikesim.attention import SSA
 from spikesim.counts import Largest, followed
 from spikesim.errors import UserError, nearest
 from spikesim.neuron import Neuron
@@ -21,6 +22,7 @@ from spikesim.packed import (
     PackedConv2d,
     PackedConv3d,
     PackedLinear,
+    PackedSSA,
     int_padding,
 )
 
@@ -31,6 +33,7 @@ _PACKED: dict[type[nn.Module], type[nn.Module]] = {
     nn.Conv1d: PackedConv1d,
     nn.Conv2d: PackedConv2d,
     nn.Conv3d: PackedConv3d,
+    SSA: PackedSSA,
 }
 _PLAIN = {packed: plain for plain, packed in _PACKED.items()}
 
@@ -38,7 +41,7 @@ _PLAIN = {packed: plain for plain, packed in _PACKED.items()}
 def pack_spikes(
     model: Model, x: Tensor | None = None, *, check: bool = False, skip: Collection[str] = ()
 ) -> Model:
-    """Make every convolution and linear map whose input is spikes keep it as bits.
+    """Make every convolution, linear map and spiking self-attention keep its spikes as bits.
 
     Which these are is read off one run of the model on ``x``, in training mode and without
     gradients, by following what neurons emit through every operation, never by looking at values.
@@ -124,7 +127,8 @@ def _inputs(model: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> dict[s
     with _unchanged(model), followed(model) as following:
 
         def note(name: str, inputs: tuple[Tensor, ...]) -> None:
-            largest = following.largest(inputs[0])
+            found = [following.largest(value) for value in inputs]
+            largest = None if None in found else max(v for v in found if v is not None)
             before = seen.get(name, largest)
             seen[name] = None if before is None or largest is None else max(before, largest)
 

@@ -1,6 +1,7 @@
 """Convolutions and linear maps that keep their binary input as bits for the weight's gradient."""
 
 import weakref
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -8,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from spikesim.attention import SSA
 from spikesim.errors import UserError
 from spikesim.kernels import bits
 from spikesim.kernels.layout import is_dense
@@ -36,6 +38,33 @@ class Packed:
                 f"{x.min().item():g} to {x.max().item():g}; "
                 f"leave it out with pack_spikes(..., skip=[{self.layer!r}])"
             )
+
+
+class PackedSSA(Packed, SSA):
+    """:class:`~spikesim.attention.SSA` that keeps ``Q, K, V`` as bits, or counts as bytes."""
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The same as ``SSA``."""
+        for spikes in (q, k, v):
+            self._verify(spikes)
+        return super().forward(q, k, v)
+
+    def _keeping(self, *spikes: Tensor) -> AbstractContextManager[object]:
+        if torch.compiler.is_compiling():
+            return nullcontext()
+        known = {x.untyped_storage().data_ptr() for x in spikes}
+
+        def keep(saved: Tensor) -> tuple[Any, ...]:
+            is_spikes = saved.untyped_storage().data_ptr() in known
+            if not is_spikes or not is_dense(saved.shape, saved.stride()):
+                return (saved,)
+            small = _packed(saved.detach(), self.largest)
+            return small, saved.shape, saved.stride(), saved.dtype
+
+        def back(kept: tuple[Any, ...]) -> Tensor:
+            return cast(Tensor, kept[0]) if len(kept) == 1 else _unpacked(*kept)
+
+        return torch.autograd.graph.saved_tensors_hooks(keep, back)
 
 
 class PackedLinear(Packed, nn.Linear):
@@ -164,9 +193,7 @@ def _keep(ctx: Any, x: Tensor, weight: Tensor, largest: int) -> None:
 
 def _kept(ctx: Any) -> tuple[Tensor, Tensor]:
     small, weight = ctx.saved_tensors
-    if small.dtype == torch.uint8:
-        return small.to(ctx.dtype), weight
-    return bits.unpack(small, ctx.shape, ctx.strides, ctx.dtype), weight
+    return _unpacked(small, ctx.shape, ctx.strides, ctx.dtype), weight
 
 
 def _small(x: Tensor, largest: int) -> Tensor:
@@ -191,6 +218,14 @@ def _work_of(x: Tensor) -> tuple[int, bool] | None:
 
 def _packed(x: Tensor, largest: int) -> Tensor:
     return bits.pack(x) if largest == 1 else x.to(torch.uint8)
+
+
+def _unpacked(
+    small: Tensor, shape: torch.Size, strides: tuple[int, ...], dtype: torch.dtype
+) -> Tensor:
+    if small.dtype == torch.uint8:
+        return small.to(dtype)
+    return bits.unpack(small, shape, strides, dtype)
 
 
 class _Latest:
