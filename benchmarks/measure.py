@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+import spikesim
 
 RESULTS = Path(__file__).parent / "results"
 MIB = 2**20
@@ -193,7 +196,8 @@ def record(name: str, run: Run) -> dict[str, Any]:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
+            is_checkout = package == "spikesim"
+            versions[package] = spikesim.__version__ if is_checkout else "not installed"
     machine: dict[str, Any] = {"processor": processor(), "cores": os.cpu_count()}
     if run.on_gpu:
         machine |= {
@@ -228,8 +232,10 @@ def driver() -> str:
     """The version of the GPU's driver."""
     try:
         with open("/proc/driver/nvidia/version") as file:
-            return file.readline().split("Module")[1].split()[0]
-    except (OSError, IndexError):
+            found = re.search(r"\d+(\.\d+)+", file.readline())
+            if found is not None:
+                return found.group()
+    except OSError:
         pass
     import subprocess
 

@@ -13,8 +13,9 @@ within ``--minutes`` says so. Prints JSON; ``python benchmarks/tables.py`` makes
 """
 
 import re
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -117,13 +118,20 @@ class Bench:
         self.compiler = "eager" if run.quick else "inductor"
         self.compiling: dict[tuple[str, str, torch.dtype], tuple[int, float]] = {}
 
-    def measure(self, rank: int) -> None:
-        """The sides of one rank, in all rows."""
+    def measure(self, rank: int, among: str = "") -> Iterator[None]:
+        """The sides of one rank whose name matches ``among``; stops after each row."""
         for row, found in zip(self.rows, self.found, strict=True):
             for side in sides.sides_of(row.model, self.compiler):
                 possible = row.dtype in side.dtypes and (self.run.on_gpu or not side.gpu_only)
-                if side.rank == rank and possible:
+                is_asked = re.search(among, f"{side.library} {side.variant}")
+                if side.rank == rank and possible and is_asked:
+                    start = time.perf_counter()
                     found.append(self.one(row, side))
+                    seconds = time.perf_counter() - start
+                    result = found[-1].get("ms", found[-1].get("status"))
+                    what = f"{row.name}: {side.library} {side.variant}: {result} ({seconds:.1f} s)"
+                    print(what, file=sys.stderr, flush=True)
+            yield
 
     def entries(self, bandwidth: float) -> list[dict[str, Any]]:
         """All rows with what was measured so far; ``bandwidth`` in GB/s."""
@@ -232,6 +240,7 @@ class Bench:
 def main() -> None:
     parser = measure.parser(__doc__)
     parser.add_argument("--only", default="", help="rows whose name matches this expression")
+    parser.add_argument("--sides", default="", help="sides whose name matches this expression")
     parser.add_argument("--rank", type=int, default=2, help="0: no loops, 1: no torch.compile")
     options = parser.parse_args()
     run = measure.begin(options)
@@ -241,7 +250,9 @@ def main() -> None:
     chosen = [row for row in rows(run) if re.search(options.only, row.name)]
     bench = Bench(run, chosen)
     for rank in range(options.rank + 1):
-        bench.measure(rank)
+        for _ in bench.measure(rank, options.sides):
+            report["rows"] = bench.entries(max(copy["gb_per_s"] for copy in report["copy"]))
+            measure.save(report, options.out)
         report["copy"].append(measure.copy_bandwidth(run))
         report["rows"] = bench.entries(max(copy["gb_per_s"] for copy in report["copy"]))
         measure.save(report, options.out)

@@ -304,7 +304,9 @@ def entry(dtype: str, search: Search) -> dict[str, Any]:
 
 
 def main() -> None:
-    options = measure.parser(__doc__).parse_args()
+    parser = measure.parser(__doc__)
+    parser.add_argument("--no-compile", action="store_true", help="without torch.compile")
+    options = parser.parse_args()
     run = measure.begin(options)
     if not (run.on_gpu or run.quick):
         raise SystemExit("a full step takes minutes on a CPU; add --quick to see that it runs")
@@ -318,6 +320,9 @@ def main() -> None:
         search.without_compiler(library, dtype)
     report["rows"] = [entry(dtype, search) for dtype in DTYPES]
     measure.save(report, options.out)
+    if options.no_compile:
+        measure.finish(report, options.out, tables.training_step)
+        return
     # What compiles for long comes last: time may run out.
     for library, dtype in [(PEER, "float32")] if run.quick else WAYS:
         search.compiled(library, dtype)

@@ -14,8 +14,9 @@ BackendName = Literal["auto", "torch", "numba", "cupy"]
 
 NAMES: tuple[BackendName, ...] = ("auto", "torch", "numba", "cupy")
 INSTALLED = tuple(name for name in ("numba", "cupy") if find_spec(name) is not None)
-_INSTALL = {"numba": "pip install numba", "cupy": 'pip install "spikesim[gpu]"'}
-_OF_DEVICE = {"cpu": "numba", "cuda": "cupy"}
+CUPY_WHEELS = ("cupy-cuda13x", "cupy-cuda12x", "cupy-cuda11x")
+OF_DEVICE = {"cpu": "numba", "cuda": "cupy"}
+"""Type of device -> the backend with kernels for it."""
 
 
 def check_name(name: str) -> None:
@@ -24,13 +25,18 @@ def check_name(name: str) -> None:
         raise UserError(f"backend must be one of {', '.join(NAMES)}, got {name!r}")
 
 
+def package(name: str) -> str:
+    """What to install for a backend; CuPy has a package for each CUDA that torch is built with."""
+    return f"cupy-cuda{(torch.version.cuda or '13').split('.')[0]}x" if name == "cupy" else name
+
+
 def serving(name: str, device_type: str) -> str:
     """The backend that serves tensors of a device: ``"torch"``, ``"numba"`` or ``"cupy"``.
 
     Raises:
         BackendError: a named backend cannot serve that device, or is not installed.
     """
-    own = _OF_DEVICE.get(device_type)
+    own = OF_DEVICE.get(device_type)
     if name == "auto":
         return own if own is not None and own in INSTALLED else "torch"
     if name == "torch":
@@ -39,7 +45,7 @@ def serving(name: str, device_type: str) -> str:
         there = f"backend='{own}' or 'auto'" if own else "backend='torch'"
         raise BackendError(f"backend {name!r} does not serve {device_type} tensors; use {there}")
     if name not in INSTALLED:
-        raise BackendError(f"backend {name!r} is not installed; {_INSTALL[name]}")
+        raise BackendError(f"backend {name!r} is not installed; pip install {package(name)}")
     return name
 
 
@@ -59,6 +65,18 @@ def backend(name: str) -> Backend:
     from spikesim.kernels.numba_backend import NumbaBackend
 
     return NumbaBackend()
+
+
+def ready(name: str, device_type: str) -> str:
+    """The backend that serves tensors of a device, for people, once it is known to run here.
+
+    Raises:
+        BackendError: it cannot serve.
+    """
+    chosen = serving(name, device_type)
+    if chosen != "torch":
+        backend(chosen)
+    return f"{chosen} (auto)" if name == "auto" else chosen
 
 
 def describe(name: str) -> str:

@@ -1,12 +1,19 @@
 """Does a backend really run here? Each check compiles and runs one small kernel."""
 
+import copy
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from spikesim.errors import BackendError
+from spikesim.kernels.backends import CUPY_WHEELS, package
 from spikesim.surrogate import ATan
+
+if TYPE_CHECKING:
+    from spikesim.neuron import Neuron
 
 _PROBE = np.array([0.25, 1.0, 2.0], dtype=np.float32)
 _SPIKES = [0.0, 1.0, 1.0]
@@ -59,20 +66,77 @@ def check_cupy() -> str:
     try:
         import cupy
     except ImportError as error:
-        raise BackendError('CuPy is not installed; pip install "spikesim[gpu]"') from error
+        if error.name == "cupy":
+            raise BackendError(f"CuPy is not installed; pip install {package('cupy')}") from error
+        raise BackendError(f"CuPy does not load: {_reason(error)}; {_cupy_cure()}") from error
     try:
         fire = cupy.ElementwiseKernel("T v", "T s", "s = v >= (T)1 ? 1 : 0", "spikesim_check")
         spikes = fire(cupy.asarray(_PROBE)).get()
         device = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
     except Exception as error:  # driver, compiler and library errors share no base class
-        reason = " ".join(str(error).split())[:160]
         raise BackendError(
-            f"CuPy {cupy.__version__} is installed but runs no kernel: {reason}; "
-            "check the driver (nvidia-smi) and that the package matches its CUDA version"
+            f"CuPy {cupy.__version__} is installed but runs no kernel: {_reason(error)}; "
+            f"{_cupy_cure()}"
         ) from error
     if spikes.tolist() != _SPIKES:
         raise BackendError(f"CuPy gave {spikes.tolist()}, not {_SPIKES}; reinstall CuPy")
     return f"kernel compiled and right on {device}"
+
+
+def _reason(error: Exception) -> str:
+    """The beginning of an error as one line; what follows a semicolon is a cure."""
+    return " ".join(str(error).split()).replace(";", ",")[:160]
+
+
+def _cupy_cure() -> str:
+    wanted = package("cupy")
+    for wheel in CUPY_WHEELS:
+        if wheel != wanted and _is_installed(wheel):
+            built = torch.version.cuda or "no CUDA"
+            return f"pip uninstall {wheel}, then pip install {wanted}: torch is built for {built}"
+    return "check the driver (nvidia-smi)"
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def check_fused(neuron: "Neuron", device: torch.device) -> str:
+    """A neuron's fused kernels, forward and backward, against plain torch on the same device.
+
+    Raises:
+        BackendError: no kernel runs there, or it gives other spikes or another gradient.
+    """
+    name = neuron.serving(device)
+    plain = copy.deepcopy(neuron)
+    plain.backend = "torch"
+    probe = torch.tensor([0.25, 1.5, 2.0], device=device).expand(4, 1, 3)
+    want, slopes = _differentiated(plain, probe)
+    try:
+        spikes, got = _differentiated(neuron, probe)
+    except BackendError:
+        raise
+    except Exception as error:  # compiler, driver and library errors share no base class
+        raise BackendError(
+            f"{name} runs no neuron on {device}: {_reason(error)}; use backend='torch' there"
+        ) from error
+    if not torch.equal(spikes, want) or not torch.allclose(got, slopes, rtol=1e-5, atol=1e-6):
+        raise BackendError(
+            f"{name} on {device} gave other spikes or gradients than torch; reinstall "
+            f"{package(name)}, or use backend='torch' there"
+        )
+    return f"{type(neuron).__name__} compiled by {name}, spikes and gradient right"
+
+
+def _differentiated(neuron: "Neuron", x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    x = x.clone().requires_grad_()
+    out = neuron(x)
+    (slope,) = torch.autograd.grad(out.sum(), x)
+    return out.detach(), slope
 
 
 CHECKS: dict[str, Callable[[], str]] = {

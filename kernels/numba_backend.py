@@ -121,7 +121,7 @@ def _kernel(program: Program, variant: Variant) -> Kernel:
     if key not in _kernels:
         with _compiling:
             if key not in _kernels:
-                _kernels[key] = _compiled(numba_text(program, variant, _stamp()))
+                _kernels[key] = _compiled(numba_text(program, variant, stamp()))
     return _kernels[key]
 
 
@@ -160,7 +160,8 @@ def _own_folder() -> "tempfile.TemporaryDirectory[str]":
 
 
 @cache
-def _stamp() -> str:
+def stamp() -> str:
+    """The version of the helpers, which is part of each text."""
     files = resources.files("spikesim.kernels")
     content = b"".join(files.joinpath(name).read_bytes() for name in HELPERS)
     return hashlib.sha256(content).hexdigest()[:16]

@@ -1,7 +1,6 @@
-"""The fused neuron as torch sees it: an autograd function, and operators for ``torch.compile``.
+"""The fused neuron as torch sees it in eager calls: an autograd function.
 
-Eager calls take the autograd function, which is the quicker way through torch. A compiler sees
-``spikesim::neuron_forward`` and ``spikesim::neuron_backward``, which name the program by its key.
+It is the quicker way through torch; what a compiler sees is in :mod:`spikesim.kernels.compiled`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from spikesim.errors import UserError
-from spikesim.kernels.call import EVERY
+from spikesim.kernels import compiled
 from spikesim.kernels.fused import (
     Cotangents,
     Job,
@@ -23,8 +22,7 @@ from spikesim.kernels.fused import (
     forward,
     real_dtype,
 )
-from spikesim.kernels.program import PROGRAMS
-from spikesim.kernels.sequence import dense, empty_as, same_layout
+from spikesim.kernels.sequence import same_layout
 from spikesim.types import Named
 
 if TYPE_CHECKING:
@@ -80,7 +78,8 @@ def run(
     flat = (*tensors.inputs, *tensors.arrays)
     is_tracked = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in flat)
     if torch.compiler.is_compiling():
-        return _compiled(job, tensors, wish, is_tracked)
+        outputs = compiled.call(job, tensors, final=final, traces=traces, is_tracked=is_tracked)
+        return _split(outputs, len(job.program.states), wish)
     _remember(neuron, job, tensors)
     if not is_tracked:
         return forward(job, tensors, final=wish.final, traces=wish.traces)
@@ -217,179 +216,3 @@ class _Again(torch.autograd.Function):
             raise UserError(_ONCE)
         x, kept = ctx.saved_tensors
         return None, ctx.repeat.backward(x, kept, same_layout(grads[0], x))
-
-
-_LIBRARY: Any = torch.library.Library("spikesim", "FRAGMENT")  # type: ignore[no-untyped-call]
-_JOB = "str key, str backend, float[] numbers, float[] values, int layer"
-# Autograd sees no gradient for lists of optional tensors: arrays come with the places they take.
-# It takes an empty list for one of tensors: lists of numbers end with one that is not read.
-_TENSORS = "Tensor[] inputs, Tensor[] arrays, int[] places, Tensor? position"
-_LIBRARY.define(
-    f"neuron_forward({_JOB}, {_TENSORS}, bool final, bool traces, bool checkpoint) -> Tensor[]"
-)
-_LIBRARY.define(
-    f"neuron_backward({_JOB}, {_TENSORS}, Tensor? checkpoints, Tensor? d_output, "
-    "Tensor?[] d_final, Tensor?[] d_traces, bool[] wanted) -> Tensor[]"
-)
-
-
-def _compiled(job: Job, tensors: Tensors, wish: Wish, is_tracked: bool) -> Results:
-    outputs = torch.ops.spikesim.neuron_forward(
-        job.program.key,
-        job.backend,
-        [*job.numbers, 0.0],
-        [*job.values, 0.0],
-        job.layer,
-        list(tensors.inputs),
-        [array for array in tensors.arrays if array is not None],
-        [*(i for i, array in enumerate(tensors.arrays) if array is not None), -1],
-        tensors.position,
-        wish.final,
-        wish.traces,
-        is_tracked,
-    )
-    return _split(outputs, len(job.program.states), wish)
-
-
-def _forward_real(
-    key: str,
-    backend: str,
-    numbers: Sequence[float],
-    values: Sequence[float],
-    layer: int,
-    inputs: Sequence[Tensor],
-    arrays: Sequence[Tensor],
-    places: Sequence[int],
-    position: Tensor | None,
-    final: bool,
-    traces: bool,
-    checkpoint: bool,
-) -> list[Tensor]:
-    job = Job(PROGRAMS[key], backend, tuple(numbers[:-1]), tuple(values[:-1]), layer)
-    tensors = Tensors(inputs, _placed(arrays, places[:-1], len(job.values)), position)
-    found = forward(job, tensors, final=final, traces=traces, checkpoint=checkpoint)
-    kept = [] if found.checkpoints is None else [found.checkpoints]
-    return [found.output, *found.final, *found.traces, *kept]
-
-
-def _forward_fake(
-    key: str,
-    backend: str,
-    numbers: Sequence[float],
-    values: Sequence[float],
-    layer: int,
-    inputs: Sequence[Tensor],
-    arrays: Sequence[Tensor],
-    places: Sequence[int],
-    position: Tensor | None,
-    final: bool,
-    traces: bool,
-    checkpoint: bool,
-) -> list[Tensor]:
-    (first, *_), layout = dense(inputs)
-    real, states = real_dtype(first.dtype), len(PROGRAMS[key].states)
-    rows = -(-first.shape[0] // EVERY) - 1 if checkpoint and states else 0
-    return [
-        empty_as(first),
-        *(layout.empty(first, real) for _ in range(states * final)),
-        *(empty_as(first, real) for _ in range(states * traces)),
-        *(first.new_empty((rows, states, layout.neurons), dtype=real) for _ in range(rows > 0)),
-    ]
-
-
-def _backward_real(
-    key: str,
-    backend: str,
-    numbers: Sequence[float],
-    values: Sequence[float],
-    layer: int,
-    inputs: Sequence[Tensor],
-    arrays: Sequence[Tensor],
-    places: Sequence[int],
-    position: Tensor | None,
-    checkpoints: Tensor | None,
-    d_output: Tensor | None,
-    d_final: Sequence[Tensor | None],
-    d_traces: Sequence[Tensor | None],
-    wanted: Sequence[bool],
-) -> list[Tensor]:
-    job = Job(PROGRAMS[key], backend, tuple(numbers[:-1]), tuple(values[:-1]), layer)
-    incoming = Cotangents(d_output, d_final, d_traces)
-    tensors = Tensors(inputs, _placed(arrays, places[:-1], len(job.values)), position)
-    marks = [False] * len(job.values)
-    for place, is_wanted in zip(places[:-1], wanted, strict=True):
-        marks[place] = is_wanted
-    d_inputs, d_arrays = backward(job, tensors, checkpoints, incoming, marks)
-    return [*d_inputs, *(d for d in d_arrays if d is not None)]
-
-
-def _placed(arrays: Sequence[Tensor], places: Sequence[int], count: int) -> list[Tensor | None]:
-    found: list[Tensor | None] = [None] * count
-    for place, array in zip(places, arrays, strict=True):
-        found[place] = array
-    return found
-
-
-def _backward_fake(
-    key: str,
-    backend: str,
-    numbers: Sequence[float],
-    values: Sequence[float],
-    layer: int,
-    inputs: Sequence[Tensor],
-    arrays: Sequence[Tensor],
-    places: Sequence[int],
-    position: Tensor | None,
-    checkpoints: Tensor | None,
-    d_output: Tensor | None,
-    d_final: Sequence[Tensor | None],
-    d_traces: Sequence[Tensor | None],
-    wanted: Sequence[bool],
-) -> list[Tensor]:
-    (first, *_), _ = dense(inputs)
-    found = [
-        a.new_empty(a.shape) for a, w in zip(arrays, wanted, strict=True) if w and a is not None
-    ]
-    return [*(empty_as(first) for _ in inputs), *found]
-
-
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: Sequence[Tensor]) -> None:
-    key, _, _, _, _, sequences, arrays, places, position, final, traces, _ = inputs
-    made = len(PROGRAMS[key].states) * (final + traces) + 1
-    checkpoints = output[made] if len(output) > made else None
-    ctx.save_for_backward(position, checkpoints, *sequences, *arrays)
-    ctx.of_job, ctx.wish, ctx.count = inputs[:5], Wish(final, traces), len(sequences)
-    ctx.wanted, ctx.places = [a.requires_grad for a in arrays], places
-    ctx.set_materialize_grads(False)
-
-
-def _gradient(ctx: Any, grads: Sequence[Tensor | None]) -> tuple[Any, ...]:
-    position, checkpoints, *flat = ctx.saved_tensors
-    states = len(PROGRAMS[ctx.of_job[0]].states)
-    incoming = _cotangents(grads, states, ctx.wish)
-    found = torch.ops.spikesim.neuron_backward(
-        *ctx.of_job,
-        flat[: ctx.count],
-        flat[ctx.count :],
-        ctx.places,
-        position,
-        checkpoints,
-        incoming.output,
-        incoming.final,
-        incoming.traces,
-        ctx.wanted,
-    )
-    rest = iter(found[ctx.count :])
-    d_arrays = [next(rest) if is_wanted else None for is_wanted in ctx.wanted]
-    return (None,) * 5 + (found[: ctx.count], d_arrays, None, None, None, None, None)
-
-
-for _name, _real, _fake in (
-    ("neuron_forward", _forward_real, _forward_fake),
-    ("neuron_backward", _backward_real, _backward_fake),
-):
-    _LIBRARY.impl(_name, _real, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"spikesim::{_name}", _fake, lib=_LIBRARY)
-torch.library.register_autograd(
-    "spikesim::neuron_forward", _gradient, setup_context=_setup, lib=_LIBRARY
-)

@@ -37,14 +37,13 @@ class StepLayout:
         if array.numel() == 1:
             return Operand(array=array.reshape(1))
         sizes = (1,) * (len(self.shape) - array.dim()) + tuple(array.shape)
-        varying = [i for i, dim in enumerate(self.order) if sizes[dim] > 1]
-        full = all(sizes[self.order[i]] == self.shape[self.order[i]] for i in varying)
-        if full and all(after - before == 1 for before, after in pairwise(varying)):
-            inner = math.prod(self.shape[dim] for dim in self.order[varying[-1] + 1 :])
-            lying = array.reshape(sizes).permute(self.order).contiguous()
-            return Operand(array=lying.view(-1), inner=inner, count=array.numel())
-        whole = self.arranged(array.expand(self.shape), array.dtype)
-        return Operand(array=whole, inner=1, count=self.neurons)
+        inner = _inner(self, sizes)
+        if inner is None:
+            whole = self.arranged(array.expand(self.shape), array.dtype)
+            return Operand(array=whole, inner=1, count=self.neurons)
+        if sum(size > 1 for size in sizes) > 1:
+            array = array.reshape(sizes).permute(self.order)
+        return Operand(array=array.reshape(-1), inner=inner, count=array.numel())
 
     def reduce(self, partial: Tensor, operand: Operand, group: int, shape: torch.Size) -> Tensor:
         """The gradient of an operand of ``shape`` from the sums over ``group`` neurons."""
@@ -66,6 +65,19 @@ class StepLayout:
         if lying == [*sorted(dim for dim in lying if dim != 1), 1]:
             return self.shape[1]
         return None
+
+
+@lru_cache(maxsize=4096)
+def _inner(layout: StepLayout, sizes: tuple[int, ...]) -> int | None:
+    """How many neighbouring neurons share an element of an array of ``sizes``.
+
+    ``None`` where its elements do not follow each other in memory as those of a step do.
+    """
+    varying = [i for i, dim in enumerate(layout.order) if sizes[dim] > 1]
+    full = all(sizes[layout.order[i]] == layout.shape[layout.order[i]] for i in varying)
+    if not full or any(after - before != 1 for before, after in pairwise(varying)):
+        return None
+    return math.prod(layout.shape[dim] for dim in layout.order[varying[-1] + 1 :])
 
 
 def step_layout(sizes: tuple[int, ...], strides: tuple[int, ...]) -> StepLayout | None:

@@ -272,6 +272,24 @@ class Neuron(nn.Module, metaclass=_Complete):
             self._bound[batch_norm] = found = bind(self, batch_norm=batch_norm)
         return found
 
+    def kernel_source(self, backend: BackendName, dtype: torch.dtype = torch.float32) -> str:
+        """The text that a backend compiles for this neuron, forward and backward, to be read.
+
+        Numba has a module for each of the two, one after the other; CUDA has both kernels in one
+        text, shown as it is cut for 16 steps of a large layer.
+
+        Args:
+            backend: ``"numba"`` or ``"cupy"``; neither has to be installed.
+            dtype: of the input.
+
+        Raises:
+            UserError: a backend or dtype without kernels.
+            TraceError: ``step`` leaves the operator set of :mod:`spikesim.ops`.
+        """
+        from spikesim.kernels.source import source  # no run needs the printers of both
+
+        return source(self, backend, dtype)
+
     def record(self) -> None:
         """Find :meth:`bound` now, where the step can be recorded: a compiled call could not."""
         with suppress(TraceError):  # raised again when a kernel is asked for

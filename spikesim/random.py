@@ -123,7 +123,9 @@ def _log(x: Tensor) -> Tensor:
 class _Ambient(threading.local):
     """The step being run in this thread, if it may draw."""
 
-    step: "drawing | None" = None
+    def __init__(self) -> None:
+        # Of the instance, in each thread: torch.compile guards what the first call finds here.
+        self.step: drawing | None = None
 
 
 _ambient = _Ambient()

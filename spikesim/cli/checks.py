@@ -50,9 +50,9 @@ class Check:
 
 def version_of(package: str) -> str | None:
     """The installed version of ``package``; CuPy has one name per CUDA version."""
-    names = [package]
-    if package == "cupy":
-        names += ["cupy-cuda13x", "cupy-cuda12x", "cupy-cuda11x"]
+    from spikesim.kernels.backends import CUPY_WHEELS
+
+    names = [package, *(CUPY_WHEELS if package == "cupy" else ())]
     for name in names:
         try:
             return metadata.version(name)
@@ -64,6 +64,7 @@ def version_of(package: str) -> str | None:
 def versions() -> Iterator[Check]:
     """Python and every package that spikesim uses."""
     from spikesim import __version__
+    from spikesim.kernels.backends import package as package_of
 
     yield Check("versions", "spikesim", "ok", __version__)
     here = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
@@ -73,7 +74,8 @@ def versions() -> Iterator[Check]:
         if version is not None:
             yield Check("versions", package, "ok", version)
         elif extra:
-            cure = f'only if you need it: pip install "spikesim[{extra}]"'
+            what = package_of(package) if package == "cupy" else f'"spikesim[{extra}]"'
+            cure = f"only if you need it: pip install {what}"
             yield Check("versions", package, "absent", "not installed", cure)
         else:
             cure = f"pip install {package}"
@@ -105,6 +107,29 @@ def backends() -> Iterator[Check]:
             state = "broken" if name in REQUIRED else "absent"
             reason, _, cure = str(error).partition("; ")
             yield Check("backends", name, state, reason, cure)
+
+
+def neurons() -> Iterator[Check]:
+    """What runs the neurons on each device, tried by one fused neuron, forward and backward."""
+    import torch
+
+    from spikesim.kernels.backends import OF_DEVICE, package, serving
+    from spikesim.kernels.check import check_fused
+    from spikesim.neurons.lif import LIF
+
+    cuda = [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    for device in (torch.device("cpu"), *cuda):
+        name, row = serving("auto", device.type), f"neurons on {device}"
+        if name == "torch":
+            cure = f"pip install {package(OF_DEVICE[device.type])} for fused kernels"
+            yield Check("neurons", row, "absent", "backend auto is torch: none is fused", cure)
+            continue
+        try:
+            detail = f"backend auto is {name}: {check_fused(LIF(), device)}"
+            yield Check("neurons", row, "ok", detail)
+        except BackendError as error:
+            reason, _, cure = str(error).partition("; ")
+            yield Check("neurons", row, "broken", f"backend auto is {name}: {reason}", cure)
 
 
 def datasets() -> Iterator[Check]:
@@ -140,4 +165,4 @@ def run_all() -> list[Check]:
     from spikesim.files import cache_folder
 
     folders = {"runs": Path("runs").absolute(), "cache": cache_folder()}
-    return [*versions(), *devices(), *backends(), *datasets(), *disk(folders)]
+    return [*versions(), *devices(), *backends(), *neurons(), *datasets(), *disk(folders)]

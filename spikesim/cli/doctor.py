@@ -11,7 +11,7 @@ from spikesim.cli.screen import Json, progress_aside, show, table
 
 
 def doctor(as_json: Json = False) -> None:
-    """Versions, devices, backends (each runs a small kernel), datasets, disk, and what to do.
+    """Versions, devices, backends and neurons (each runs a kernel), datasets, disk, what to do.
 
     Exit code 1 if something is broken that spikesim cannot do without.
     """

@@ -134,6 +134,10 @@ class TrainSettings:
         amp: automatic mixed precision.
         dtype: of weights and input.
         compile: ``torch.compile`` what is not a fused kernel of the model.
+        backend: what runs all neurons of the model: ``auto`` takes cupy on CUDA and numba on the
+            CPU, torch where these are not installed; a named one serves or is refused.
+        pack_spikes: keep spikes that the backward pass needs as one bit a value; the weights are
+            the same (:func:`spikesim.memory.pack_spikes`).
         channels_last: memory layout of frames, maps and the weights of convolutions.
         cuda_graph: replay the training step as CUDA graphs, captured once per shape of a batch
             (all batches of a run have one; the first steps run as usual). The weights are the
@@ -176,6 +180,8 @@ class TrainSettings:
     amp: Literal["off", "bf16", "fp16"] = "off"
     dtype: Literal["float32", "float64"] = "float32"
     compile: bool = False
+    backend: Literal["auto", "torch", "numba", "cupy"] = "auto"
+    pack_spikes: bool = False
     channels_last: bool = False
     cuda_graph: bool = False
     sync_batchnorm: bool = True

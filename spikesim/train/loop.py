@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from spikesim.errors import Stopped, UserError
+from spikesim.kernels.backends import ready
 from spikesim.train.config import Config
 from spikesim.train.device import choose_device, prepare
 from spikesim.train.distributed import World, process_group, world_from_environment
@@ -20,6 +21,7 @@ from spikesim.train.training import Training, write_report
 FREE_ON_RESUME = {
     "run.dir", "data.root", "data.workers", "train.device", "train.threads", "train.report",
     "train.checkpoint_steps", "train.checkpoint_seconds", "train.tensorboard", "train.cuda_graph",
+    "train.backend", "train.pack_spikes",
 }  # fmt: skip
 """Settings that may differ when a run is continued: they change the weights by rounding at most."""
 
@@ -33,6 +35,7 @@ def train(config: Config, *, resume: bool = False) -> Result:
 
     Raises:
         UserError: settings, data or folder do not fit; nothing is overwritten.
+        BackendError: ``train.backend`` cannot serve here.
         Stopped: the run was told to stop, or lost one of its processes.
     """
     world = world_from_environment()
@@ -40,7 +43,8 @@ def train(config: Config, *, resume: bool = False) -> Result:
     device = choose_device(config.train.device, world)
     prepare(config.train)
     chosen = f"{device} (auto)" if config.train.device == "auto" else str(device)
-    screen.say(f"run {config.run.path}  device {chosen}  processes {world.size}")
+    kernels = ready(config.train.backend, device.type)
+    screen.say(f"run {config.run.path}  device {chosen}  backend {kernels}  processes {world.size}")
     with _stopped_by_signal(), process_group(world, device):
         try:
             if resume:

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from spikesim.backend import set_backend
 from spikesim.errors import UserError
+from spikesim.memory import pack_spikes
 from spikesim.random import place
 from spikesim.readout import readout
 from spikesim.train.config import TrainSettings
@@ -93,9 +95,11 @@ class Stepper:
         self.dtype = torch.float64 if settings.dtype == "float64" else torch.float32
         if world.size > 1 and settings.sync_batchnorm:
             model = synchronise_batch_norm(model, device)
-        self.model = model.to(device, self.dtype).train()
+        self.model = set_backend(model.to(device, self.dtype).train(), settings.backend)
         if settings.channels_last:
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if settings.pack_spikes:
+            pack_spikes(self.model)
         self.optimizer = build_optimizer(self.model, settings)
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp == "fp16")
         self.ema = EMA(self.model, settings.ema) if settings.ema > 0 else None

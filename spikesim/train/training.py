@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikesim.backend import set_backend
 from spikesim.errors import UserError
 from spikesim.train.checkpoint import (
     Checkpoint,
@@ -145,6 +146,7 @@ class Training:
         stepper = self.stepper
         averaged = stepper.ema.weights if stepper.ema else stepper.model.state_dict()
         model = build_model(self.config, self.task).to(stepper.device)
+        set_backend(model, self.config.train.backend)
         load_weights(model, self.best_weights or averaged, str(self.run.path))
         # Without shared batch statistics each process has its own: the saved ones are the first's.
         share_buffers(model, self.world)

@@ -137,7 +137,7 @@ def lif_row(modules: Callable[[str], ModuleType], deadline: float) -> dict[str, 
     row = neurons.Row("LIF", neurons.FORWARD, torch.float32, (3, 2, 17))
     bench = neurons.Bench(quick, [row])
     for rank in (0, 1):
-        bench.measure(rank)
+        list(bench.measure(rank))
     found: dict[str, Any] = bench.entries(bandwidth=10.0)[0]
     return found
 

@@ -38,6 +38,11 @@ Trained = tuple[Path, Result]
         (("train", "data.root=/nowhere/nmnist"), ("/nowhere/nmnist", "nothing found", "download")),
         (("train", "data.name=folder"), ("folder", "root=")),
         (("train", "train.device=gpu"), ("train.device", "gpu", "cuda")),
+        (
+            ("train", "train.device=cpu", "train.backend=cupy"),
+            ("backend 'cupy'", "cpu tensors", "'numba' or 'auto'"),
+        ),
+        (("train", "train.backend=triton"), ("train.backend", "torch, numba, cupy", "triton")),
         (("train", "--resume", "run.name=nothing"), ("nothing", "no run", "run.name")),
         (("eval", "nothing"), ("nothing", "no run")),
         (("models", "info", "sdtt"), ("sdtt", "did you mean 'sdt'")),

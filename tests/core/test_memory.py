@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
-from spikesim import models
-from spikesim.attention import SDSA
+from spikesim import models, packed
+from spikesim.attention import SDSA, SSA
 from spikesim.errors import UserError
 from spikesim.kernels import bits
 from spikesim.layers import TimeDistributed
@@ -155,6 +155,28 @@ def test_input_is_kept_as_one_bit_a_value() -> None:
     model = pack_spikes(nn.Sequential(Fire(), nn.Conv2d(8, 8, 3)), torch.zeros(1, 8, 8, 8))
     spikes = (torch.rand(4, 8, 32, 32) < 0.2).float()
     assert kept_bytes(lambda: model[1](spikes), model) * 32 == spikes.nbytes
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.neuron, self.product = Fire(), SSA(0.25)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.neuron(x)
+        return self.product(spikes, spikes.roll(1, 0), spikes.roll(2, 0))
+
+
+def test_attention_keeps_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Attention()
+    x = torch.randn(2, 3, 2, 64, 16, requires_grad=True)
+    plain = grown(x, model)
+    assert packed_layers(pack_spikes(model, x.detach())) == {"product": 1}
+    kept: list[Tensor] = []
+    pack = packed._packed
+    monkeypatch.setattr(packed, "_packed", lambda *a: kept.append(pack(*a)) or kept[-1])
+    assert_same(grown(x, model), plain)
+    assert sum(small.nbytes for small in kept) == 3 * x.nbytes / 32
 
 
 class QKV(nn.Module):

@@ -1,5 +1,6 @@
 import copy
 import math
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from spikesim import ops, random
 from spikesim.errors import UserError
 from spikesim.neuron import Neuron
+from spikesim.neurons.lif import LIF
 from spikesim.random import Stream, drawing, philox, place, recomputation
 from spikesim.surrogate import ATan
 from spikesim.types import Named
@@ -290,3 +292,29 @@ def test_drawing_outside_a_run_says_what_to_do(name: str) -> None:
         _ = 1 / 0
     with pytest.raises(UserError):
         random.draw("uniform")
+
+
+@pytest.mark.parametrize("make", [LIF, Noisy])
+def test_compiled_whole_before_any_eager_call(make: Callable[[], Neuron]) -> None:
+    """In a thread of its own, where nothing has run yet."""
+    torch._dynamo.reset()
+    neuron, done = make(), []
+    neuron.backend = "torch"
+    plain, x = copy.deepcopy(neuron), torch.rand(3, 2, 4) * 2
+
+    def run(ours: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        y = x.clone().requires_grad_()
+        out = ours(y)
+        return out.detach(), torch.autograd.grad((out * torch.rand(4)).sum(), y)[0]
+
+    def compiled() -> None:
+        torch.manual_seed(0)
+        done.append(run(torch.compile(neuron, fullgraph=True, backend="aot_eager")))
+
+    thread = threading.Thread(target=compiled)
+    thread.start()
+    thread.join()
+    torch.manual_seed(0)
+    want = run(plain)
+    assert want[0].any()
+    assert [torch.equal(*pair) for pair in zip(*done, want, strict=True)] == [True, True]

@@ -42,6 +42,7 @@ def test_overrides_are_typed_and_the_rest_stays() -> None:
         ("train.lrr=1", "unknown setting 'train.lrr'; did you mean 'train.lr'?"),
         ("trian.lr=1", "unknown setting 'trian'; did you mean 'train'?"),
         ("train.amp=bf17", "train.amp must be one of off, bf16, fp16, got 'bf17'"),
+        ("train.backend=cuda", "train.backend must be one of auto, torch, numba, cupy, got 'cuda'"),
         ("train.compile=1", "train.compile must be true or false, got 1"),
         ("train.ema=1", "train.ema must be in [0, 1), got 1.0"),
         ("train.warmup_epochs=99", "train.warmup_epochs must be <="),

@@ -3,14 +3,16 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from spikesim import ops
-from spikesim.errors import UserError
+from spikesim.errors import BackendError, UserError
 from spikesim.layers import TimeDistributed
+from spikesim.memory import packed_layers
 from spikesim.models import create
 from spikesim.neuron import Neuron
 from spikesim.neurons.lif import LIF
@@ -276,6 +278,77 @@ def test_frames_with_channels_side_by_side() -> None:
         parts = [(torch.rand(3, 4, 2, 8, 8), torch.tensor([0, 1, 0, 1]))]
         losses.append(stepper.step(parts, 0, 0, 1e-3).read().loss)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def model_stepper(settings: TrainSettings) -> Stepper:
+    torch.manual_seed(0)
+    model = create("spiking_vgg", num_classes=2, steps=3, image_size=8, layers="4-M-8-fc8")
+    return Stepper(model, settings, CPU, World())
+
+
+@pytest.mark.parametrize("amp", ["off", "bf16"])
+def test_packed_spikes_give_bitwise_the_weights(amp: str) -> None:
+    base = replace(EVERYTHING, channels_last=True, amp=amp)
+    plain, packed = model_stepper(base), model_stepper(replace(base, pack_spikes=True))
+    assert packed_layers(plain.model) == {}
+    assert len(packed_layers(packed.model)) >= 3
+    labels = torch.tensor([0, 1] * 2)
+    for number in range(3):
+        parts = [(3 * torch.rand(3, 4, 2, 8, 8), labels) for _ in range(2)]
+        done = [s.step(parts, number, 0, 0.01).read() for s in (plain, packed)]
+        assert done[0] == done[1]
+        assert done[0].gradient_norm > 0
+    assert_same(everything_of(plain), everything_of(packed))
+
+
+@pytest.mark.parametrize("name", ["auto", "torch", "numba"])
+def test_settings_name_the_backend_of_all_neurons(name: Any) -> None:
+    stepper = model_stepper(TrainSettings(backend=name))
+    found = {m.backend for m in stepper.model.modules() if isinstance(m, Neuron)}
+    assert found == {name}
+
+
+def test_run_says_its_backend_and_goes_on_with_another(
+    config: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(config("train.epochs=2", "train.pack_spikes=true", "run.name=whole"))
+    assert "backend numba (auto)" in capsys.readouterr().out
+    stopped = config("train.epochs=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Training, "_end_epoch", stop_after_one(training.Training))
+        with pytest.raises(KeyboardInterrupt):
+            train(stopped)
+    judged: list[set[str]] = []
+    conclude = training.conclude
+
+    def look(model: nn.Module, *rest: Any) -> Any:
+        judged.append({m.backend for m in model.modules() if isinstance(m, Neuron)})
+        return conclude(model, *rest)
+
+    monkeypatch.setattr(training, "conclude", look)
+    train(config("train.epochs=2", "train.backend=torch", "train.pack_spikes=true"), resume=True)
+    assert "backend torch " in capsys.readouterr().out
+    assert judged == [{"torch"}]
+    # the same up to rounding of gradients
+    want, got = weights(config("run.name=whole")), weights(stopped)
+    for key in (k for k in want if k.startswith("model.")):
+        torch.testing.assert_close(got[key], want[key], rtol=1e-3, atol=1e-4)
+
+
+def stop_after_one(kind: type[training.Training]) -> Callable[[training.Training], None]:
+    end = kind._end_epoch
+
+    def end_and_stop(self: training.Training) -> None:
+        end(self)
+        raise KeyboardInterrupt
+
+    return end_and_stop
+
+
+def test_backend_that_cannot_serve_is_refused_before_anything_is_written(config: Make) -> None:
+    with pytest.raises(BackendError, match="backend 'cupy' does not serve cpu tensors; use"):
+        train(config("train.backend=cupy"))
+    assert not config().run.path.exists()
 
 
 class Noisy(Neuron):
