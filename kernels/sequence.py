@@ -43,7 +43,7 @@ class StepLayout:
             return Operand(array=whole, inner=1, count=self.neurons)
         if sum(size > 1 for size in sizes) > 1:
             array = array.reshape(sizes).permute(self.order)
-        return Operand(array=array.reshape(-1), inner=inner, count=array.numel())
+        return Operand(array=array.contiguous().view(-1), inner=inner, count=array.numel())
 
     def reduce(self, partial: Tensor, operand: Operand, group: int, shape: torch.Size) -> Tensor:
         """The gradient of an operand of ``shape`` from the sums over ``group`` neurons."""

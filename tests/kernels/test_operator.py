@@ -83,6 +83,12 @@ def test_any_layout_gives_the_values_of_the_reference(x: Tensor) -> None:
     torch.testing.assert_close(there.grad, here.grad, rtol=1e-5, atol=1e-6)
 
 
+def test_a_parameter_with_gaps_in_memory() -> None:
+    tau = torch.tensor([[2.0, 9.0], [3.0, 9.0], [5.0, 9.0]])[:, 0]
+    neuron, x = LIF(tau), 2.0 * torch.randn(20, 4, 3)
+    assert torch.equal(neuron(x), reference(neuron)(x))
+
+
 def test_channels_last_stays_channels_last() -> None:
     x = torch.randn(5, 3, 4, 4, 8).permute(0, 1, 4, 2, 3)
     assert LIF()(x).stride() == x.stride()
