@@ -66,6 +66,14 @@ class Call:
         """The dtype of inputs and outputs."""
         return self.inputs[0].dtype
 
+    @property
+    def numbers_divided(self) -> tuple[str, ...]:
+        """The program's dividends that are one number here."""
+        if not self.program.dividends:
+            return ()
+        given = dict(zip(self.program.parameters, self.parameters, strict=True))
+        return tuple(name for name in self.program.dividends if given[name].array is None)
+
 
 def empty_checkpoints(call: Call, like: Tensor) -> Tensor | None:
     """Room for the checkpoints of a call, on the device of ``like``."""

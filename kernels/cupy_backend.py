@@ -126,9 +126,7 @@ def _variant(call: Call, *, backward: bool) -> Variant:
     if any(x.data_ptr() % bytes_read for x in call.inputs):
         variant = replace(variant, width=1)  # a view that starts between two words
     if call.program.dividends:
-        given = dict(zip(call.program.parameters, call.parameters, strict=True))
-        divided = tuple(name for name in call.program.dividends if given[name].array is None)
-        variant = replace(variant, numbers_divided=divided)
+        variant = replace(variant, numbers_divided=call.numbers_divided)
     return variant
 
 

@@ -6,14 +6,11 @@ machine code too; where that cannot be written, in a folder of this process.
 
 import hashlib
 import importlib.util
-import os
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikesim.files import cache_folder, write_atomic
 from spikesim.kernels.call import Call, Gradients, Operand, Outputs
-from spikesim.kernels.print_numba import Variant, block, dividends, numba_text, rows
+from spikesim.kernels.print_numba import Variant, block, numba_text, rows
 from spikesim.kernels.program import Program
+from spikesim.kernels.store import kept
 from spikesim.kernels.threads import share
 
 Kernel: TypeAlias = Callable[[NDArray[np.int64], int, int, int], None]
@@ -78,10 +75,8 @@ def _run(call: Call, is_forward: bool, spikes: str, arrays: Sequence[Tensor | No
     """Fill the table of :func:`~spikesim.kernels.print_numba.slots` and run all neurons."""
     program, draws = call.program, call.draws
     operands = (*call.parameters, *call.initial)
-    given = dict(zip(program.parameters, call.parameters, strict=True))
-    numbers_divided = tuple(p for p in dividends(program) if given[p].array is None)
     storage = str(call.storage).removeprefix("torch.")
-    variant = Variant(is_forward, storage, spikes, numbers_divided)
+    variant = Variant(is_forward, storage, spikes, call.numbers_divided)
     real = np.float64 if variant.real == "float64" else np.float32
     numbers = np.array((*call.numbers, *(p.value for p in operands)), real)
     first = numbers.ctypes.data + numbers.itemsize * len(call.numbers)
@@ -128,7 +123,8 @@ def _kernel(program: Program, variant: Variant) -> Kernel:
 def _compiled(text: str) -> Kernel:
     """Import a text, from its file, since numba caches no text that comes without one."""
     name = f"spikesim_kernel_{hashlib.sha256(text.encode()).hexdigest()[:20]}"
-    path = _written(f"{name}.py", text)
+    # Written once: a newer file would make numba compile again.
+    path = kept(f"{name}.py", text.encode)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -137,26 +133,6 @@ def _compiled(text: str) -> Kernel:
     spec.loader.exec_module(module)
     kernel: Kernel = module.run
     return kernel
-
-
-def _written(name: str, text: str) -> Path:
-    """The file of a text, which is written once: a newer file would make numba compile again."""
-    folder = cache_folder() / "kernels"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"{folder} cannot be written")
-        if not (folder / name).exists():
-            write_atomic(folder / name, text.encode())
-    except OSError:
-        folder = Path(_own_folder().name)
-        (folder / name).write_text(text, "utf-8")
-    return folder / name
-
-
-@cache
-def _own_folder() -> "tempfile.TemporaryDirectory[str]":
-    return tempfile.TemporaryDirectory(prefix="spikesim-kernels-")
 
 
 @cache

@@ -106,10 +106,11 @@ def _kind(neuron: "Neuron", x: Tensor) -> tuple[Any, ...]:
 
 
 def _remember(neuron: "Neuron", job: Job, tensors: Tensors) -> None:
-    if job is not neuron.jobs.get(job.backend) or job.backend != "cupy":
+    (x, *others) = tensors.inputs
+    is_fixed = job.backend == "cupy" and job is neuron.jobs.get(job.backend)
+    if not is_fixed or _kind(neuron, x) in neuron.jobs:
         return
     call, _ = describe_call(job, tensors, None)
-    (x, *others) = tensors.inputs
     if not others and call.neurons and call.inputs[0] is x:
         from spikesim.kernels.cupy_backend import Repeat
 

@@ -44,7 +44,7 @@ class Variant:
     spikes: str = "storage"
     """What the output is written as: ``"storage"``, ``"uint8"`` or ``"bits"``."""
     numbers: tuple[str, ...] = ()
-    """Those of :func:`dividends` that are a number, not an array."""
+    """Those of :attr:`~spikesim.kernels.program.Program.dividends` that are one number."""
 
     @property
     def real(self) -> str:
@@ -53,12 +53,6 @@ class Variant:
 
 
 @cache
-def dividends(program: Program) -> tuple[str, ...]:
-    """Parameters that a forward line divides by something."""
-    lefts = {line.args[0] for line in program.lines if line.op == "/"}
-    return tuple(name for name in program.parameters if name in lefts)
-
-
 def slots(program: Program, is_forward: bool) -> tuple[str, ...]:
     """What each entry of a kernel's table is; an array that is not there has the address 0.
 

@@ -115,7 +115,7 @@ def bind(neuron: "Neuron", *, batch_norm: bool = False) -> Bound:
         cotangents=dict(back.cotangents),
         kept=kept,
         again=again,
-        draws=sum(line.op in ("bernoulli", "noise") for line in lines),
+        draws=sum(line.op in _DRAWS for line in lines),
     )
     return Bound(PROGRAMS.setdefault(program.key, program), tuple(numbers), hoisted)
 
