@@ -15,11 +15,13 @@ import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
+import keep
 import measure
 import torch
-from measure import Run
+from measure import Run, dtype_name
 from torch import Tensor, nn
 
 from spikesim.attention import SDSA, SSA
@@ -130,7 +132,7 @@ def one_size(size: Size, dtype: torch.dtype, layout: str, run: Run) -> dict[str,
         exact = torch.equal(sides["SSA"](*parts).double(), plain_ssa(q, k, v))
     return {
         "size": asdict(size) | {"tokens_first": SSA.tokens_first(size.N, size.d)},
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": dtype_name(dtype),
         "layout": layout,
         "sides": found,
         "exact": exact,
@@ -192,19 +194,26 @@ def lines(report: dict[str, Any]) -> list[str]:
 def main() -> None:
     options = measure.parser(__doc__).parse_args()
     run = measure.begin(options)
-    report = measure.record("attention", run)
-    report["runs"], report["one_head"], report["left_out"] = [], [], []
+    report = measure.record("attention", run, options.out)
+    rows, of_heads = (report.setdefault(name, []) for name in ("runs", "one_head"))
+    runs = {(row["size"]["what"], row["dtype"], row["layout"]) for row in rows}
+    heads = {row["size"]["what"] for row in of_heads}
+    report["left_out"] = []
     dtypes = (torch.float32, torch.bfloat16, torch.float16) if run.on_gpu else (torch.float32,)
     for size in QUICK if run.quick else SIZES:
-        for dtype in dtypes:
-            for layout in ("NCHW", "NHWC"):
-                if run.spent:
-                    report["left_out"].append(f"{size.what}, {dtype}, {layout}")
-                    continue
-                report["runs"].append(one_size(size, dtype, layout, run))
+        for dtype, layout in product(dtypes, ("NCHW", "NHWC")):
+            place = size.what, dtype_name(dtype), layout
+            if place in runs:
+                continue
+            if run.spent:
+                report["left_out"].append(", ".join(place))
+            else:
                 measure.free(run)
-        if run.on_gpu and not run.spent:
-            report["one_head"].append(one_head(size, run))
+                rows.append(one_size(size, dtype, layout, run))
+            keep.save(report, options.out)
+        if run.on_gpu and not run.spent and size.what not in heads:
+            of_heads.append(one_head(size, run))
+            keep.save(report, options.out)
     measure.finish(report, options.out, lines)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import numba
 import numpy as np
 import torch
+from machine import processor
 from torch.utils.data import DataLoader
 
 import spikesim
@@ -50,15 +51,6 @@ def rates(count: int, times: list[float], digits: int) -> dict[str, float]:
         "median": round(count / statistics.median(times), digits),
         "best": round(count / min(times), digits),
     }
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":")[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def loop_only(data: datasets.EventDataset, warps: Warps, repeats: int) -> list[float]:

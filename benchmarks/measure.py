@@ -1,31 +1,29 @@
 """What the benchmarks share: timing, copy bandwidth, memory, and the record of a run.
 
-A figure is the median of at least 20 repetitions after warm-up. On a GPU repetitions follow one
-another without a pause, each between two CUDA events: inputs are far larger than the L2 cache, so
-each repetition finds nothing of the one before, and pays for writing back what that one left.
+A figure is the median of at least 20 repetitions after warm-up, of fewer where a call takes longer
+than half a second: the JSON gives the number. On a GPU repetitions follow one another without a
+pause, each between two CUDA events: inputs are far larger than the L2 cache, so each repetition
+finds nothing of the one before, and pays for writing back what that one left.
 """
 
 import argparse
+import gc
 import json
-import os
-import platform
-import re
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import keep
+import machine
 import torch
 
-import spikesim
-
-RESULTS = Path(__file__).parent / "results"
 MIB = 2**20
-PACKAGES = ("numba", "cupy-cuda13x", "triton", "spikingjelly", "snntorch", "norse", "numpy")
+SLOW_S, SLOW_TOTAL_S, FEWEST = 0.5, 10.0, 3
+"""A slower call is repeated less often: for this long in all, and no fewer times than this."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     options.add_argument("--repeats", type=int, default=20)
     options.add_argument("--no-tf32", action="store_true", help="for all sides")
     options.add_argument("--threads", type=int, default=2, help="on the CPU, for all sides")
-    options.add_argument("--out", type=Path, help="write the JSON here, and print tables")
+    options.add_argument("--out", type=Path, help="keep the JSON here, and print tables")
     return options
 
 
@@ -93,33 +91,48 @@ def begin(options: argparse.Namespace) -> Run:
 
 def use_threads(count: int) -> None:
     """Hold torch and numba to ``count`` threads."""
-    torch.set_num_threads(count)
     try:
         import numba
     except ImportError:
-        return
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        pass
+    else:
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    # Last: numba starts its threads, and those of OpenMP, which torch counts too.
+    torch.set_num_threads(count)
 
 
 def times(work: Callable[[], object], run: Run) -> list[float]:
     """Milliseconds of each repetition, one after the other."""
-    for _ in range(run.warmup):
-        work()
-    run.wait()
+    repeats = warm_up(work, run)
     if not run.on_gpu:
-        seconds = []
-        for _ in range(run.repeats):
-            start = time.perf_counter()
-            work()
-            seconds.append(time.perf_counter() - start)
-        return [1e3 * value for value in seconds]
-    marks = [torch.cuda.Event(enable_timing=True) for _ in range(run.repeats + 1)]
+        return [1e3 * seconds_of(work, run) for _ in range(repeats)]
+    marks = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
     marks[0].record()
     for mark in marks[1:]:
         work()
         mark.record()
     run.wait()
     return [start.elapsed_time(end) for start, end in pairwise(marks)]
+
+
+def warm_up(work: Callable[[], object], run: Run) -> int:
+    """Make ``work`` warm; how often to repeat it from then on."""
+    before = 0.0
+    for _ in range(run.warmup):
+        last = seconds_of(work, run)
+        # A slow call may have compiled something; two are slow.
+        if min(before, last) > SLOW_S:
+            return min(run.repeats, max(FEWEST, int(SLOW_TOTAL_S / last)))
+        before = last
+    return run.repeats
+
+
+def seconds_of(work: Callable[[], object], run: Run) -> float:
+    """Wall-clock seconds of one call."""
+    start = time.perf_counter()
+    work()
+    run.wait()
+    return time.perf_counter() - start
 
 
 def times_of_small(work: Callable[[], object], run: Run, inner: int) -> list[float]:
@@ -172,89 +185,48 @@ def copy_bandwidth(run: Run) -> dict[str, Any]:
     return {"bytes_copied": size, "ms": summary(found), "gb_per_s": round(rate, 1)}
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """``"float32"`` and so on."""
+    return str(dtype).removeprefix("torch.")
+
+
 def failure(error: BaseException) -> str:
     """Why a side has no figure, in one line."""
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("spikesim"):
         return f"not installed: {(error.name or '').partition('.')[0]}"
+    if isinstance(error, torch.OutOfMemoryError):
+        return "failed: needs more memory than this GPU has"
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"failed: {type(error).__name__}: {lines[0][:200] if lines else ''}"
 
 
 def free(run: Run) -> None:
-    """Give all unused memory back."""
-    import gc
+    """Give all unused memory back.
 
+    Called before a side, outside of what catches its failure: where the last one broke the device,
+    the run ends here, rather than noting the same failure for all that follow.
+    """
     gc.collect()
+    run.wait()
     if run.on_gpu:
         torch.cuda.empty_cache()
 
 
-def record(name: str, run: Run) -> dict[str, Any]:
-    """Where, with what and how: the head of a benchmark's JSON."""
-    versions = {"python": platform.python_version(), "torch": torch.__version__}
-    for package in ("spikesim", *PACKAGES):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            is_checkout = package == "spikesim"
-            versions[package] = spikesim.__version__ if is_checkout else "not installed"
-    machine: dict[str, Any] = {"processor": processor(), "cores": os.cpu_count()}
-    if run.on_gpu:
-        machine |= {
-            "gpu": torch.cuda.get_device_name(run.device),
-            "driver": driver(),
-            "cuda": torch.version.cuda,
-            "cudnn": torch.backends.cudnn.version(),
-        }
-    else:
-        machine["threads"] = torch.get_num_threads()
-    return {
+def record(name: str, run: Run, out: Path | None) -> dict[str, Any]:
+    """The head of a benchmark's JSON, with what ``out`` holds of earlier runs."""
+    head = {
         "benchmark": name,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "device": run.device.type,
         "quick": run.quick,
-        "machine": machine,
-        "versions": versions,
+        "machine": machine.describe(run.device),
+        "versions": machine.versions(),
         "settings": {"tf32": run.tf32, "repeats": run.repeats, "warmup": run.warmup},
     }
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":")[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def driver() -> str:
-    """The version of the GPU's driver."""
-    try:
-        with open("/proc/driver/nvidia/version") as file:
-            found = re.search(r"\d+(\.\d+)+", file.readline())
-            if found is not None:
-                return found.group()
-    except OSError:
-        pass
-    import subprocess
-
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return done.stdout.split()[0]
-
-
-def save(report: dict[str, Any], out: Path | None) -> None:
-    """Write the JSON where asked; scripts do so between their parts, lest a limit ends them."""
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(report, indent=1) + "\n")
+    return keep.resume(head, out)
 
 
 def finish(report: dict[str, Any], out: Path | None, lines: Callable[..., list[str]]) -> None:
     """Print the JSON, or where it goes to a file, its tables."""
-    save(report, out)
+    keep.save(report, out)
     print(json.dumps(report, indent=1) if out is None else "\n".join(lines(report)))

@@ -16,11 +16,12 @@ On the CPU torch counts no memory; ``saved`` is then what autograd is given to s
 from dataclasses import dataclass
 from typing import Any
 
+import keep
 import measure
 import sides
-import tables
+import tables_memory
 import torch
-from measure import MIB, Run
+from measure import MIB, Run, dtype_name
 from side import Layer, Side
 from torch import Tensor
 
@@ -34,6 +35,11 @@ class Row:
     model: str
     dtype: torch.dtype
     shape: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """Of the row in the report."""
+        return f"{self.model} {dtype_name(self.dtype)} {list(self.shape)}"
 
     @property
     def input_bytes(self) -> int:
@@ -118,46 +124,50 @@ def one(row: Row, side: Side, run: Run) -> dict[str, Any]:
         return out | {"status": "not measured: the time of this run was used up"}
     if side.variant == "compile" and row.shape[0] > 16:
         return out | {"status": "not measured: compiled up to 16 steps, to keep the run short"}
+    measure.free(run)
     try:
         found = figures(row, side, run)
     except Exception as error:  # another library's failure is a result
         return out | {"status": measure.failure(error)}
-    finally:
-        measure.free(run)
     for name in ("saved", "extra"):
         size = found[f"{name}_bytes"]
         found[f"{name}_over_input"] = None if size is None else round(size / row.input_bytes, 4)
     return out | found
 
 
-def entry(row: Row, run: Run) -> dict[str, Any]:
-    """One row with all its sides."""
+def entry(row: Row, found: list[dict[str, Any]]) -> dict[str, Any]:
+    """A row of the report; ``found`` are its sides, or will be."""
     states = sides.state_variables(row.model)
-    compiler = "eager" if run.quick else "inductor"
     return {
+        "row": row.name,
         "model": row.model,
-        "dtype": str(row.dtype)[6:],
-        "shape": row.shape,
+        "dtype": dtype_name(row.dtype),
+        "shape": list(row.shape),
         "input_bytes": row.input_bytes,
         "state_variables": states,
         "bar_over_input": round(states * row.bar, 4),
-        "sides": [
-            one(row, side, run)
-            for side in sorted(sides.sides_of(row.model, compiler), key=lambda side: side.rank)
-            if row.dtype in side.dtypes and (run.on_gpu or not side.gpu_only)
-        ],
+        "sides": found,
     }
+
+
+def complete(row: Row, found: list[dict[str, Any]], run: Run) -> None:
+    """Measure the sides that no earlier run found."""
+    compiler = "eager" if run.quick else "inductor"
+    for side in sorted(sides.sides_of(row.model, compiler), key=lambda side: side.rank):
+        possible = row.dtype in side.dtypes and (run.on_gpu or not side.gpu_only)
+        if possible and keep.is_due(found, side.library, side.variant):
+            keep.put(found, one(row, side, run))
 
 
 def main() -> None:
     options = measure.parser(__doc__).parse_args()
     run = measure.begin(options)
-    report = measure.record("memory", run)
-    report["rows"] = []
-    for row in rows(run):
-        report["rows"].append(entry(row, run))
-        measure.save(report, options.out)
-    measure.finish(report, options.out, tables.memory)
+    report = measure.record("memory", run, options.out)
+    report["rows"] = [entry(row, keep.sides_of(report, row.name)) for row in rows(run)]
+    for row, found in zip(rows(run), report["rows"], strict=True):
+        complete(row, found["sides"], run)
+        keep.save(report, options.out)
+    measure.finish(report, options.out, tables_memory.memory)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,16 @@
     python benchmarks/neurons.py --out benchmarks/results/neurons_h200.json
     python benchmarks/neurons.py --device cpu --out benchmarks/results/neurons_cpu.json
 
-On a GPU: layers of ``[T, N]`` with 512 MiB of input, whose time is set beside the least traffic:
-forward reads ``x`` and writes ``s``; forward and backward read ``x``, write ``s``, read ``x`` and
-``ds``, write ``dx``; all in the input's dtype. Then one layer of 4,096 neurons, where launching is
-what counts, eager and in a CUDA graph. On the CPU: ``[32, 64, 1024]`` on 2 threads.
+On a GPU: layers of ``[T, N]`` with 512 MiB of input, 1 GiB for neurons of more arithmetic, whose
+time is set beside the least traffic: forward reads ``x`` and writes ``s``; forward and backward
+read ``x``, write ``s``, read ``x`` and ``ds``, write ``dx``; all in the input's dtype. Then one
+layer of 4,096 neurons, where launching is what counts, eager and in a CUDA graph. On the CPU:
+``[32, 64, 1024]`` on 2 threads.
 
-Sides that need no compiler are measured first, for all rows, then the others; what is not reached
-within ``--minutes`` says so. Prints JSON; ``python benchmarks/tables.py`` makes the README of it.
+Sides that need no compiler are measured first, for all rows, then the others. What is not reached
+within ``--minutes`` says so, and the same command again goes on with it (``keep.py``): every run
+measures ours anew, and a ratio is one of two figures of the same run. ``--rank``, ``--only`` and
+``--sides`` choose a part. ``python benchmarks/tables.py`` makes the README of the JSON.
 """
 
 import re
@@ -19,12 +22,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import keep
 import measure
 import sides
 import sides_spikingjelly
-import tables
+import tables_neurons
 import torch
-from measure import MIB, Run
+from measure import MIB, Run, dtype_name
 from side import Layer, Side
 from torch import Tensor
 
@@ -44,8 +48,9 @@ class Row:
         dtype: of input, spikes and gradients.
         shape: of the input, time first.
         bar: the fraction of the copy bandwidth to reach, or for ``clock`` the milliseconds.
-        clock: ``"device"``: between two events; ``"eager"``: wall clock with launches; ``"graph"``:
-            the same, replayed from a CUDA graph.
+        clock: ``"device"``: between two events; ``"eager"``: wall clock with launches;
+            ``"eager, one thread"``: with autograd in the thread that calls it; ``"graph"``:
+            replayed from a CUDA graph.
         compiled: whether ``torch.compile`` takes part.
     """
 
@@ -54,14 +59,14 @@ class Row:
     dtype: torch.dtype
     shape: tuple[int, ...]
     bar: float | None = None
-    clock: Literal["device", "eager", "graph"] = "device"
+    clock: Literal["device", "eager", "eager, one thread", "graph"] = "device"
     compiled: bool = True
 
     @property
     def name(self) -> str:
         """As printed."""
         clock = "" if self.clock == "device" else f", {self.clock}"
-        return f"{self.model} {self.what} {str(self.dtype)[6:]} {list(self.shape)}{clock}"
+        return f"{self.model} {self.what} {dtype_name(self.dtype)} {list(self.shape)}{clock}"
 
     @property
     def input_bytes(self) -> int:
@@ -86,9 +91,8 @@ def rows(run: Run) -> list[Row]:
             ]
         return found
 
-    def filled(steps: int, dtype: torch.dtype) -> tuple[int, int]:
-        size = 64 * MIB if run.quick else 512 * MIB
-        return steps, size // (steps * dtype.itemsize)
+    def filled(steps: int, dtype: torch.dtype, size: int = 512 * MIB) -> tuple[int, int]:
+        return steps, (64 * MIB if run.quick else size) // (steps * dtype.itemsize)
 
     found = []
     for model in ("LIF", "custom (QIF)"):
@@ -100,44 +104,61 @@ def rows(run: Run) -> list[Row]:
                 shape = filled(steps, dtype)
                 found.append(Row(model, BOTH, dtype, shape, bar, compiled=compiled))
     for model in ("PLIF", "ALIF", "CUBALIF", "Izhikevich"):
-        found.append(Row(model, BOTH, F32, filled(16, F32), 0.65))
-        found.append(Row(model, BOTH, BF16, filled(16, BF16), 0.65, compiled=False))
+        for dtype in (F32, BF16):
+            shape = filled(16, dtype, 1024 * MIB)
+            found.append(Row(model, BOTH, dtype, shape, 0.65, compiled=dtype == F32))
     for dtype, bar in ((F32, 0.65), (BF16, 0.5)):
         found.append(Row("LIF", BOTH, dtype, (1024, 65536), bar))
     found.append(Row("LIF", BOTH, F32, (16, 4096), 0.120, "eager"))
+    found.append(Row("LIF", BOTH, F32, (16, 4096), 0.120, "eager, one thread"))
     found.append(Row("LIF", BOTH, F32, (16, 4096), 0.020, "graph"))
     return found
 
 
 class Bench:
-    """One run over all rows and sides."""
+    """One run over all rows and sides; ``report`` holds what earlier ones found."""
 
-    def __init__(self, run: Run, chosen: list[Row]) -> None:
+    def __init__(self, run: Run, chosen: list[Row], report: dict[str, Any]) -> None:
         self.run, self.rows = run, chosen
-        self.found: list[list[dict[str, Any]]] = [[] for _ in chosen]
+        self.sides = {row: keep.sides_of(report, row.name) for row in chosen}
+        self.ours: dict[Row, float] = {}
+        self.fresh: list[dict[str, Any]] = []
         self.compiler = "eager" if run.quick else "inductor"
-        self.compiling: dict[tuple[str, str, torch.dtype], tuple[int, float]] = {}
 
-    def measure(self, rank: int, among: str = "") -> Iterator[None]:
-        """The sides of one rank whose name matches ``among``; stops after each row."""
-        for row, found in zip(self.rows, self.found, strict=True):
+    def measure(self, rank: int, only: str = "", among: str = "") -> Iterator[None]:
+        """The sides of one rank, for rows named like ``only``, of ours and of sides named like
+        ``among``; stops after each figure.
+        """
+        for row in (row for row in self.rows if re.search(only, row.name)):
             for side in sides.sides_of(row.model, self.compiler):
                 possible = row.dtype in side.dtypes and (self.run.on_gpu or not side.gpu_only)
-                is_asked = re.search(among, f"{side.library} {side.variant}")
-                if side.rank == rank and possible and is_asked:
-                    start = time.perf_counter()
-                    found.append(self.one(row, side))
-                    seconds = time.perf_counter() - start
-                    result = found[-1].get("ms", found[-1].get("status"))
-                    what = f"{row.name}: {side.library} {side.variant}: {result} ({seconds:.1f} s)"
-                    print(what, file=sys.stderr, flush=True)
-            yield
+                is_asked = side.library == keep.OURS or re.search(among, side.name)
+                is_due = keep.is_due(self.sides[row], side.library, side.variant)
+                if side.rank == rank and possible and is_asked and is_due:
+                    self.add(row, side)
+                    yield
+
+    def add(self, row: Row, side: Side) -> None:
+        """Measure one side of a row, and set it beside what we needed in this run."""
+        start = time.perf_counter()
+        entry = self.one(row, side)
+        seconds = time.perf_counter() - start
+        result = entry.get("ms", entry.get("status"))
+        print(f"{row.name}: {side.name}: {result} ({seconds:.1f} s)", file=sys.stderr, flush=True)
+        if "ms" in entry:
+            self.fresh.append(entry)
+            median = entry["ms"]["median"]
+            if side.library == keep.OURS:
+                self.ours[row] = median
+            elif row in self.ours:
+                entry["times_ours"] = round(median / self.ours[row], 4)
+        keep.put(self.sides[row], entry)
 
     def entries(self, bandwidth: float) -> list[dict[str, Any]]:
-        """All rows with what was measured so far; ``bandwidth`` in GB/s."""
-        for side in (side for found in self.found for side in found if "gb_per_s" in side):
+        """All rows with a side; ``bandwidth`` is that of a copy in this run, in GB/s."""
+        for side in self.fresh:
             side["fraction_of_copy"] = round(side["gb_per_s"] / bandwidth, 3)
-        return [self.entry(row, found) for row, found in zip(self.rows, self.found, strict=True)]
+        return [self.entry(row) for row in self.rows if self.sides[row]]
 
     def one(self, row: Row, side: Side) -> dict[str, Any]:
         """One side of one row, or why it has no figure."""
@@ -145,12 +166,11 @@ class Bench:
         why = self.not_now(row, side)
         if why is not None:
             return out | {"status": f"not measured: {why}"}
+        measure.free(self.run)
         try:
             return out | self.figures(row, side)
         except Exception as error:  # another library's failure is a result
             return out | {"status": measure.failure(error)}
-        finally:
-            measure.free(self.run)
 
     def not_now(self, row: Row, side: Side) -> str | None:
         """Why this is not even tried."""
@@ -160,13 +180,21 @@ class Bench:
             return None
         if not row.compiled:
             return "not compiled in this row, to keep the run short"
-        steps, seconds = self.compiling.get((row.model, row.what, row.dtype), (row.shape[0], 0.0))
-        needed = seconds * row.shape[0] / steps
-        if needed > COMPILE_LIMIT_S:
+        steps, seconds = self.compiled(row)
+        if seconds * row.shape[0] > COMPILE_LIMIT_S * steps:
             return (
                 f"compiling {steps} steps took {seconds:.0f} s, {row.shape[0]} take in proportion"
             )
         return None
+
+    def compiled(self, row: Row) -> tuple[int, float]:
+        """The longest sequence of this kind that was compiled, and the seconds it took."""
+        known = [(1, 0.0)]
+        for other, found in self.sides.items():
+            if (other.model, other.what, other.dtype) == (row.model, row.what, row.dtype):
+                compiled = [s for s in found if s["variant"] == "compile" and "ms" in s]
+                known += [(other.shape[0], side["first_call_s"]) for side in compiled]
+        return max(known)
 
     def figures(self, row: Row, side: Side) -> dict[str, Any]:
         """Time, traffic and firing rate."""
@@ -176,14 +204,13 @@ class Bench:
         start = time.perf_counter()
         rate = work().detach().mean(dtype=torch.float32).item()
         first = time.perf_counter() - start
-        if side.variant == "compile":
-            self.compiling[row.model, row.what, row.dtype] = (row.shape[0], first)
         if row.clock == "device":
             found = measure.times(work, run)
         else:
             called = measure.graph_of(work) if row.clock == "graph" else work
-            inner = 2 if run.quick else {"eager": 50, "graph": 500}[row.clock]
-            found = measure.times_of_small(called, run, inner)
+            inner = 2 if run.quick else 500 if row.clock == "graph" else 50
+            with torch.autograd.set_multithreading_enabled(row.clock != "eager, one thread"):
+                found = measure.times_of_small(called, run, inner)
         ms = measure.summary(found)
         return {
             "ms": ms,
@@ -211,28 +238,23 @@ class Bench:
 
         return both
 
-    def entry(self, row: Row, found: list[dict[str, Any]]) -> dict[str, Any]:
+    def entry(self, row: Row) -> dict[str, Any]:
         """A row of the report, with the best peer and how much faster we are."""
-        timed: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-        for side in found:
-            if "ms" in side:
-                timed[side["library"] == "spikesim"].append(side)
-        best = min(timed[False], key=lambda side: side["ms"]["median"], default=None)
-        ratio = None
-        if best and timed[True]:
-            ratio = round(best["ms"]["median"] / timed[True][0]["ms"]["median"], 2)
+        found = self.sides[row]
+        peers = [side for side in found if "times_ours" in side]
+        best = min(peers, key=lambda side: side["times_ours"], default=None)
         return {
             "row": row.name,
             "model": row.model,
             "what": row.what,
-            "dtype": str(row.dtype)[6:],
-            "shape": row.shape,
+            "dtype": dtype_name(row.dtype),
+            "shape": list(row.shape),
             "clock": row.clock,
             "bar": row.bar,
             "input_bytes": row.input_bytes,
             "traffic_bytes": row.traffic,
             "best_peer": best and f"{best['library']} {best['variant']}",
-            "times_the_best_peer": ratio,
+            "times_the_best_peer": best and best["times_ours"],
             "sides": found,
         }
 
@@ -240,23 +262,27 @@ class Bench:
 def main() -> None:
     parser = measure.parser(__doc__)
     parser.add_argument("--only", default="", help="rows whose name matches this expression")
-    parser.add_argument("--sides", default="", help="sides whose name matches this expression")
+    parser.add_argument("--sides", default="", help="ours, and peers whose name matches this")
     parser.add_argument("--rank", type=int, default=2, help="0: no loops, 1: no torch.compile")
     options = parser.parse_args()
     run = measure.begin(options)
-    report = measure.record("neurons", run)
-    report["copy"] = [measure.copy_bandwidth(run)]
+    report = measure.record("neurons", run, options.out)
     report["spikingjelly_auto"] = peer_choice(run)
-    chosen = [row for row in rows(run) if re.search(options.only, row.name)]
-    bench = Bench(run, chosen)
+    bench = Bench(run, rows(run), report)
+    copies = [measure.copy_bandwidth(run)]
+    earlier = report.get("copy", [])
+
+    def save() -> None:
+        report["copy"] = earlier + copies
+        report["rows"] = bench.entries(max(copy["gb_per_s"] for copy in copies))
+        keep.save(report, options.out)
+
     for rank in range(options.rank + 1):
-        for _ in bench.measure(rank, options.sides):
-            report["rows"] = bench.entries(max(copy["gb_per_s"] for copy in report["copy"]))
-            measure.save(report, options.out)
-        report["copy"].append(measure.copy_bandwidth(run))
-        report["rows"] = bench.entries(max(copy["gb_per_s"] for copy in report["copy"]))
-        measure.save(report, options.out)
-    lines = tables.neurons_on_gpu if run.on_gpu else tables.neurons_on_cpu
+        for _ in bench.measure(rank, options.only, options.sides):
+            save()
+        copies.append(measure.copy_bandwidth(run))
+        save()
+    lines = tables_neurons.neurons_on_gpu if run.on_gpu else tables_neurons.neurons_on_cpu
     measure.finish(report, options.out, lines)
 
 

@@ -16,6 +16,18 @@ from spikesim.kernels.program import Program
 
 EVERY = 16
 """Steps between two saved states; a sequence of up to this many saves none."""
+STORAGES = {
+    torch.float32: "float32",
+    torch.float64: "float64",
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+}
+"""Dtypes that kernels store, as printers name them."""
+
+
+def real_dtype(storage: torch.dtype) -> torch.dtype:
+    """The dtype of states and arithmetic."""
+    return torch.float64 if storage == torch.float64 else torch.float32
 
 
 @dataclass(frozen=True)
@@ -80,8 +92,7 @@ def empty_checkpoints(call: Call, like: Tensor) -> Tensor | None:
     rows, states = -(-call.steps // EVERY) - 1, len(call.program.states)
     if rows <= 0 or not states:
         return None
-    real = torch.float64 if like.dtype == torch.float64 else torch.float32
-    return like.new_empty((rows, states, call.neurons), dtype=real)
+    return like.new_empty((rows, states, call.neurons), dtype=real_dtype(like.dtype))
 
 
 @dataclass(slots=True)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikesim.kernels.call import EVERY
-from spikesim.kernels.fused import Cotangents, Job, Tensors, backward, forward, real_dtype
+from spikesim.kernels.call import EVERY, real_dtype
+from spikesim.kernels.fused import Cotangents, Job, Tensors, backward, forward
 from spikesim.kernels.program import PROGRAMS
 from spikesim.kernels.sequence import dense, empty_as
 
@@ -100,7 +100,8 @@ def _backward(*given: Any) -> list[Tensor]:
     marks = [array is not None and next(marked) for array in tensors.arrays]
     incoming = Cotangents(d_output, d_final, d_traces)
     d_inputs, d_arrays = backward(job, tensors, checkpoints, incoming, marks)
-    return [*d_inputs, *(d for d in d_arrays if d is not None)]
+    # What an operator gives may share no memory; sums taken at once do.
+    return [*d_inputs, *(d.clone() for d in d_arrays if d is not None)]
 
 
 def _backward_fake(*given: Any) -> list[Tensor]:

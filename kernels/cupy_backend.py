@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from spikesim.kernels.call import EVERY, Call, Gradients, Operand, Outputs, empty_checkpoints
-from spikesim.kernels.cupy_module import Module, Stream, module
+from spikesim.kernels.call import EVERY, Call, Gradients, Operand, Outputs
+from spikesim.kernels.cupy_module import ByValue, Module, module, start
 from spikesim.kernels.print_cuda import Variant, cuda_text
 from spikesim.kernels.program import Program
 
@@ -23,6 +22,9 @@ _NAMES = {
     torch.float16: "float16",
     torch.bfloat16: "bfloat16",
 }
+_ADDRESS = struct.Struct("=Q")
+_OPERAND = 24
+"""Bytes of a packed operand, which begins with its address."""
 _SPIKES = {torch.uint8: "uint8", torch.int32: "bits"}
 FEW = 2**18
 """Fewer neurons than this leave most of a device idle, unless each thread loads ahead."""
@@ -30,7 +32,13 @@ FEW = 2**18
 
 @lru_cache(maxsize=4096)
 def choose(
-    program: Program, storage: torch.dtype, steps: int, neurons: int, *, backward: bool
+    program: Program,
+    storage: torch.dtype,
+    steps: int,
+    neurons: int,
+    *,
+    backward: bool,
+    spikes: str = "storage",
 ) -> Variant:
     """The variant for a call: what was fastest on an H200, by kind of program and size.
 
@@ -40,7 +48,7 @@ def choose(
     lines = len(program.lines) + backward * len(program.reverse)
     is_half, is_few = storage.itemsize == 2, neurons < FEW
     segment = next((k for k in (4, 8) if steps <= k), 16)
-    width, threads = 2, 128
+    width, threads, blocks = 2, 128, None
     if is_few:
         threads = 64
         width = 2 if neurons >= 2**15 else 1
@@ -50,6 +58,13 @@ def choose(
         width = 4 if is_half and (segment == 4 or (steps > 16 and lines <= 25)) else 2
         width = 1 if lines > 60 and not is_half else width
         threads = 64 if is_half and width == 2 else 128
+        if is_half and segment == 16 and len(program.kept) <= 2:
+            # Bounding the registers to those of six blocks lets more threads wait for memory.
+            is_light = len(program.kept) == 1 and not program.wanted
+            width = 4 if is_light else width
+            threads, blocks = (64, 6) if is_light or width == 2 else (threads, None)
+    elif spikes == "bits":
+        width, segment = (8, min(segment, 8)) if is_half else (4, 4)
     elif is_half:
         width = 4
         segment = min(segment, 16 if lines <= 8 else 8 if lines <= 20 else 4)
@@ -60,7 +75,7 @@ def choose(
     while neurons % width:
         width //= 2
     pipelined = steps > segment and (is_few or (backward and not is_half))
-    return Variant(_NAMES[storage], width, segment, pipelined, threads)
+    return Variant(_NAMES[storage], width, segment, pipelined, threads, blocks, spikes=spikes)
 
 
 def _group(call: Call, variant: Variant) -> int:
@@ -76,7 +91,12 @@ def _group(call: Call, variant: Variant) -> int:
 
 
 WORD = 16
-"""Bytes of the widest load: where inputs must begin for any width to fit."""
+"""Bytes of the widest load: where arrays must begin for any width to fit."""
+
+
+def at_a_word(array: Tensor) -> Tensor:
+    """``array``, or a copy where it begins between two words, as a view may."""
+    return array.clone() if array.data_ptr() % WORD else array
 
 
 class CupyBackend:
@@ -88,11 +108,11 @@ class CupyBackend:
 
     def forward(self, call: Call, out: Outputs) -> None:
         """All steps."""
-        variant = _variant(call, backward=False)
         is_spikes = out.output.dtype != call.storage
-        if is_spikes or out.traces:
-            spikes = _SPIKES[out.output.dtype] if is_spikes else "storage"
-            variant = replace(variant, traces=bool(out.traces), spikes=spikes)
+        spikes = _SPIKES[out.output.dtype] if is_spikes else "storage"
+        variant = _variant(call, backward=False, spikes=spikes)
+        if out.traces:
+            variant = replace(variant, traces=True)
         states = max(1, len(call.program.states))
         written = (
             out.output.data_ptr(),
@@ -109,8 +129,9 @@ class CupyBackend:
         if any(g is not None for g in gradients.traces):
             variant = replace(variant, traces=True)
         states = max(1, len(call.program.states))
+        output = None if gradients.output is None else at_a_word(gradients.output)
         pointers = (
-            0 if gradients.output is None else gradients.output.data_ptr(),
+            0 if output is None else output.data_ptr(),
             *_pointers(gradients.final, states),
             *_pointers(gradients.traces, states),
             *(dx.data_ptr() for dx in gradients.inputs),
@@ -120,14 +141,16 @@ class CupyBackend:
         launch("backward", call, variant, pointers)
 
 
-def _variant(call: Call, *, backward: bool) -> Variant:
-    variant = choose(call.program, call.storage, call.steps, call.neurons, backward=backward)
+def _variant(call: Call, *, backward: bool, spikes: str = "storage") -> Variant:
+    sizes = call.steps, call.neurons
+    variant = choose(call.program, call.storage, *sizes, backward=backward, spikes=spikes)
     bytes_read = variant.width * call.storage.itemsize
     if any(x.data_ptr() % bytes_read for x in call.inputs):
         variant = replace(variant, width=1)  # a view that starts between two words
-    if call.program.dividends:
-        variant = replace(variant, numbers_divided=call.numbers_divided)
-    return variant
+    names = (*call.program.parameters, *call.program.states)
+    operands = (*call.parameters, *call.initial)
+    one = tuple(n for n, o in zip(names, operands, strict=True) if o.array is None)
+    return replace(variant, one_number=one)
 
 
 def _pointers(tensors: Sequence[Tensor | None], count: int) -> Sequence[int]:
@@ -181,55 +204,61 @@ def _kernel(program: Program, variant: Variant) -> Module:
     return module(cuda_text(program, variant, EVERY))
 
 
-class Repeat:
-    """A call that was made before, with other tensors of the same kind.
+class Launch:
+    """One pass of a call, packed but for its addresses."""
 
-    A small layer costs more in Python than on the device. Where all parameters are numbers, only
-    addresses differ from call to call; the rest is packed once.
-    """
+    def __init__(
+        self, name: str, call: Call, index: int, spikes: torch.dtype | None = None
+    ) -> None:
+        """Of ``"forward"`` or ``"backward"``, on the device ``index``, which is the current one.
 
-    def __init__(self, call: Call) -> None:
-        (x,) = call.inputs
+        ``spikes`` is what a forward pass stores them as; ``None``: as the input.
+        """
+        stored = "storage" if spikes is None else _SPIKES[spikes]
+        variant = _variant(call, backward=name == "backward", spikes=stored)
+        self.group = _group(call, variant)
+        """Neurons a partial sum spans."""
+        self._function = _kernel(call.program, variant).function(name, index)
+        self._index, self._grid, self._block = index, (_grid(call, variant),), (variant.threads,)
         states = max(1, len(call.program.states))
-        self._index = torch.cuda.current_device() if x.device.index is None else x.device.index
-        self._call = replace(call, inputs=[x.new_empty(0)], checkpoints=None)
-        self._pack = struct.Struct(f"={6 + 3 * states}Q").pack
-        self._zeros = (0,) * (2 * states), (0,) * states
-        self._kernels = []
-        for name in ("forward", "backward"):
-            variant = _variant(call, backward=name == "backward")
-            rest = _rest(call, variant)
-            function = _kernel(call.program, variant).function(name, self._index)
-            size = f"V{8 * (6 + 3 * states) + len(rest)}"
-            self._kernels.append(
-                (function, (_grid(call, variant),), (variant.threads,), rest, size)
-            )
+        before = struct.Struct(f"={len(call.inputs) + 3}Q")
+        after = struct.Struct(f"={len(call.inputs) + states + 1}Q")
+        self._before, self._after = before.pack_into, after.pack_into
+        self._written = before.size + 8 * 2 * states
+        self._packed = bytes(self._written + after.size) + _rest(call, variant)
+        at, self._arrays = len(self._packed), []
+        for first, operands in ((len(call.parameters), call.initial), (0, call.parameters)):
+            at -= _OPERAND * max(1, len(operands))  # an empty list is packed as one operand
+            for i, one in enumerate(operands):
+                if one.array is not None:
+                    self._arrays.append((first + i, at + _OPERAND * i))
+        self._free: list[ByValue] = []
 
-    def fits(self, x: Tensor) -> bool:
-        """Whether a tensor of this kind lies where it can be read in whole words."""
-        return x.data_ptr() % WORD == 0 and torch._C._cuda_getDevice() == self._index
+    def __call__(
+        self,
+        read: tuple[int, ...],
+        written: tuple[int, ...],
+        arrays: Sequence[Tensor | None],
+    ) -> None:
+        """Launch.
 
-    def forward(self, x: Tensor, *, checkpoint: bool) -> tuple[Tensor, Tensor | None]:
-        """The output, and what backward needs beside the input."""
-        output = torch.empty_like(x)
-        kept = empty_checkpoints(self._call, x) if checkpoint else None
-        address = 0 if kept is None else kept.data_ptr()
-        after, before = self._zeros
-        self._launch(0, (x.data_ptr(), address, 0, output.data_ptr(), *after, 0, *before, 0))
-        return output, kept
-
-    def backward(self, x: Tensor, kept: Tensor | None, gradient: Tensor) -> Tensor:
-        """The gradient of the input; ``gradient`` has its strides."""
-        d_input = torch.empty_like(x)
-        address = 0 if kept is None else kept.data_ptr()
-        after, before = self._zeros
-        pointers = (x.data_ptr(), address, 0, gradient.data_ptr(), *after)
-        self._launch(1, (*pointers, d_input.data_ptr(), *before, 0))
-        return d_input
-
-    def _launch(self, which: int, pointers: tuple[int, ...]) -> None:
-        function, grid, block, rest, size = self._kernels[which]
-        arguments = np.frombuffer(self._pack(*pointers) + rest, size)
-        function(
-            grid, block, (arguments,), 0, Stream(torch._C._cuda_getCurrentRawStream(self._index))
-        )
+        Args:
+            read: addresses of the inputs, of checkpoints, of the random numbers' position, and of
+                the output or its gradient.
+            written: of the inputs' gradients, of those of the initial states, and of the sums; in
+                a forward pass they are not looked at.
+            arrays: of parameters, then of initial values, where the call has arrays.
+        """
+        try:  # another thread may be launching the same: each takes arguments of its own
+            arguments = self._free.pop()
+        except IndexError:
+            arguments = ByValue(self._packed)
+        packed = arguments.packed
+        self._before(packed, 0, *read)
+        self._after(packed, self._written, *written)
+        for place, at in self._arrays:
+            array = arrays[place]
+            assert array is not None
+            _ADDRESS.pack_into(packed, at, array.data_ptr())
+        start(self._function, self._index, self._grid, self._block, arguments)
+        self._free.append(arguments)

@@ -1,10 +1,10 @@
 """CUDA text through CuPy: compiled once per text and device, launched on torch's current stream."""
 
+import ctypes
 import hashlib
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 
 from spikesim.errors import BackendError
@@ -69,20 +69,56 @@ class Module:
             with torch.cuda.device(index):
                 self.launch(name, device, grid, block, arguments, shared)
             return
-        # CuPy passes a numpy array of one element by value.
-        whole = np.frombuffer(arguments, f"V{memoryview(arguments).nbytes}")
-        # The pointer of torch.cuda.current_stream(index), without making the object.
-        stream = Stream(torch._C._cuda_getCurrentRawStream(index))
-        self.function(name, index)((grid,), (block,), (whole,), shared, stream)
+        packed = ByValue(bytes(arguments))
+        start(self.function(name, index), index, (grid,), (block,), packed, shared)
 
 
-class Stream:
+class ByValue:
+    """What a kernel takes by value: its one struct.
+
+    CuPy takes a numpy array too, but is slow to find out where it lies.
+    """
+
+    __slots__ = ("packed", "pointers")
+
+    def __init__(self, packed: bytes) -> None:
+        self.packed = bytearray(packed)
+        """May be changed between launches."""
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self.packed))
+        self.pointers = (_pointer()(address),)
+
+
+@cache
+def _pointer() -> Any:
+    from cupy.cuda.function import CPointer
+
+    return CPointer
+
+
+def start(
+    function: Any,
+    index: int,
+    grid: tuple[int, ...],
+    block: tuple[int, ...],
+    arguments: ByValue,
+    shared: int = 0,
+) -> None:
+    """Launch a kernel on torch's current stream of the device ``index``, the current one."""
+    # The pointer of torch.cuda.current_stream(index), without making the object.
+    stream = _stream(torch._C._cuda_getCurrentRawStream(index))
+    function(grid, block, arguments.pointers, shared, stream)
+
+
+class _Stream:
     """All that CuPy asks of a stream to launch on."""
 
     __slots__ = ("ptr",)
 
     def __init__(self, pointer: int) -> None:
         self.ptr = pointer
+
+
+_stream = cache(_Stream)
 
 
 @cache

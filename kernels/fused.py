@@ -6,6 +6,7 @@ Only the inputs are kept for backward, and for more than ``EVERY`` steps the sta
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -19,15 +20,16 @@ from spikesim.kernels.call import (
     Operand,
     Outputs,
     empty_checkpoints,
+    real_dtype,
 )
 from spikesim.kernels.program import Program
 from spikesim.kernels.sequence import StepLayout, dense, empty_as, same_layout
 
 
 class Job:
-    """What to run, beside the tensors; made once for a neuron whose parameters are numbers."""
+    """What to run, beside the tensors; the same in each call of a neuron from the same start."""
 
-    __slots__ = ("backend", "fixed", "layer", "numbers", "program", "values")
+    __slots__ = ("backend", "fixed", "is_fixed", "layer", "numbers", "program", "values")
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class Job:
         numbers: tuple[float, ...],
         values: tuple[float, ...],
         layer: int = 0,
+        is_fixed: bool = False,
     ) -> None:
         self.program = program
         self.backend = backend
@@ -44,6 +47,8 @@ class Job:
         """Of parameters, then of initial states, where they are numbers."""
         self.layer = layer
         self.fixed = [Operand(value) for value in values]
+        self.is_fixed = is_fixed
+        """Whether all of ``values`` are numbers, of every call."""
 
 
 @dataclass(slots=True)
@@ -81,11 +86,6 @@ class Cotangents:
     """Whether nobody else holds ``output``: the gradient of the input then takes its place."""
 
 
-def real_dtype(storage: torch.dtype) -> torch.dtype:
-    """The dtype of states and arithmetic."""
-    return torch.float64 if storage == torch.float64 else torch.float32
-
-
 def forward(
     job: Job,
     tensors: Tensors,
@@ -112,10 +112,7 @@ def forward(
     states = len(job.program.states)
     if checkpoint:
         call.checkpoints = empty_checkpoints(call, first)
-    if spikes == torch.int32:
-        output = first.new_empty((call.steps, -(-call.neurons // 32)), dtype=spikes)
-    else:
-        output = empty_as(first, spikes)
+    output = empty_output(call, first, spikes)
     out = Outputs(
         output,
         [layout.empty(first, real) for _ in range(states)] if final else (),
@@ -124,6 +121,13 @@ def forward(
     if call.neurons:
         backend(job.backend).forward(call, out)
     return Results(output, out.final, out.traces, call.checkpoints)
+
+
+def empty_output(call: Call, like: Tensor, spikes: torch.dtype | None) -> Tensor:
+    """Room for the spikes of a call, stored as :func:`forward` says."""
+    if spikes == torch.int32:
+        return like.new_empty((call.steps, -(-call.neurons // 32)), dtype=spikes)
+    return empty_as(like, spikes)
 
 
 def backward(
@@ -142,7 +146,7 @@ def backward(
     is_summed, is_initial = any(wanted[:count]), any(wanted[count:])
     group, partials = 1, None
     if is_summed:
-        group = serving.group(call)
+        group = serving.group(call) if call.neurons else 1
         partials = first.new_empty((len(program.wanted), -(-call.neurons // group)), dtype=real)
     # Each value is read before the same thread writes its gradient in its place.
     output = None if incoming.output is None else same_layout(incoming.output, first)
@@ -157,20 +161,46 @@ def backward(
     )
     if call.neurons:
         serving.backward(call, gradients)
-    if not (is_summed or is_initial):
-        return list(gradients.inputs), [None] * len(wanted)
-    found: list[Tensor | None] = []
-    for i, (array, is_wanted) in enumerate(zip(tensors.arrays, wanted, strict=True)):
-        if array is None or not is_wanted:
-            found.append(None)
-        elif i >= count:
-            found.append(gradients.initial[i - count].sum_to_size(array.shape).to(array.dtype))
-        else:
-            assert partials is not None
-            partial = partials[program.wanted.index(program.parameters[i])]
-            grad = layout.reduce(partial, call.parameters[i], group, array.shape)
-            found.append(grad.to(array.dtype))
+    found = array_gradients(call, layout, tensors.arrays, wanted, gradients, group)
     return list(gradients.inputs), found
+
+
+def array_gradients(
+    call: Call,
+    layout: StepLayout,
+    arrays: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+    gradients: Gradients,
+    group: int,
+) -> list[Tensor | None]:
+    """The gradients of those arrays of a call that ``wanted`` marks, from what backward wrote."""
+    found: list[Tensor | None] = [None] * len(arrays)
+    partials, count, start = gradients.partials, len(call.parameters), 0
+    # Neighbours that lie alike are added up at once.
+    for kind, places in groupby(call.program.wanted_places, lambda i: _kind(call, arrays, i)):
+        run = list(places)
+        stop = start + len(run)
+        if kind is not None and partials is not None and any(wanted[i] for i in run):
+            rows = partials if len(run) == len(partials) else partials[start:stop]
+            shape, *_ = kind
+            sums = layout.reduce(rows, call.parameters[run[0]], group, shape)
+            for i, one in zip(run, sums.unbind(), strict=True):
+                found[i] = one if wanted[i] else None
+        start = stop
+    for i, array in enumerate(arrays[count:]):
+        if array is not None and wanted[count + i]:
+            found[count + i] = gradients.initial[i].sum_to_size(array.shape)
+    return [
+        g if g is None or a is None or g.dtype == a.dtype else g.to(a.dtype)
+        for g, a in zip(found, arrays, strict=True)
+    ]
+
+
+def _kind(
+    call: Call, arrays: Sequence[Tensor | None], place: int
+) -> tuple[torch.Size, int, int] | None:
+    array, operand = arrays[place], call.parameters[place]
+    return None if array is None else (array.shape, operand.inner, operand.count)
 
 
 def describe_call(

@@ -205,17 +205,6 @@ def nearest(typing, a):
 
 
 @intrinsic
-def hidden(typing, a):
-    """The same integer, of which LLVM no longer knows where it comes from."""
-
-    def code(context, builder, signature, args):
-        kind = ir.FunctionType(I64, [I64])
-        return builder.asm(kind, "", "=r,0", args, side_effect=False)
-
-    return types.int64(types.int64), code
-
-
-@intrinsic
 def least(typing, a, b):
     """The smaller of two integers; numba takes a tenth of a second to compile ``min``."""
 

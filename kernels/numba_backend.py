@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spikesim.kernels.call import Call, Gradients, Operand, Outputs
-from spikesim.kernels.print_numba import Variant, block, numba_text, rows
+from spikesim.kernels.print_numba import Variant, numba_text, scratch
 from spikesim.kernels.program import Program
 from spikesim.kernels.store import kept
 from spikesim.kernels.threads import share
+from spikesim.kernels.time_loop_numba import BLOCK
 
 Kernel: TypeAlias = Callable[[NDArray[np.int64], int, int, int], None]
 """Table, first neuron, end, address of scratch memory."""
 
-HELPERS = ("memory_numba.py", "rows_numba.py", "maths_numba.py", "philox_numba.py")
+HELPERS = tuple(f"{name}_numba.py" for name in ("memory", "tile", "rows", "maths", "philox"))
 """What the texts import; numba's cache does not notice when these change."""
 
 _SPIKES = {torch.uint8: "uint8", torch.int32: "bits"}
@@ -55,9 +56,8 @@ class NumbaBackend:
     def backward(self, call: Call, gradients: Gradients) -> None:
         """All steps, last to first; recomputes the states from the inputs."""
         states = len(call.program.states)
-        output = gradients.output
         arrays = [
-            torch.zeros_like(call.inputs[0]) if output is None else output,
+            gradients.output,
             *_each(gradients.final, states),
             *_each(gradients.traces, states),
             *gradients.inputs,
@@ -72,43 +72,65 @@ def _each(arrays: Sequence[Tensor | None], states: int) -> Sequence[Tensor | Non
 
 
 def _run(call: Call, is_forward: bool, spikes: str, arrays: Sequence[Tensor | None]) -> None:
-    """Fill the table of :func:`~spikesim.kernels.print_numba.slots` and run all neurons."""
-    program, draws = call.program, call.draws
-    operands = (*call.parameters, *call.initial)
-    storage = str(call.storage).removeprefix("torch.")
-    variant = Variant(is_forward, storage, spikes, call.numbers_divided)
-    real = np.float64 if variant.real == "float64" else np.float32
-    numbers = np.array((*call.numbers, *(p.value for p in operands)), real)
-    first = numbers.ctypes.data + numbers.itemsize * len(call.numbers)
-    table = [call.steps, call.neurons, numbers.ctypes.data, _address(call.checkpoints)]
-    if draws is None:
-        table += [0] * 4
-    else:
-        table += [draws.position.data_ptr(), draws.layer, draws.sample_size, draws.channels]
-    table += [x.data_ptr() for x in call.inputs]
-    for i, p in enumerate(operands):
-        table += _operand(p, first + numbers.itemsize * i)
-    table += [_address(array) for array in arrays]
-    entries = np.array(table, np.int64)
-    kernel = _kernel(program, variant)
-    size = block(program, is_forward)
-    scratch = rows(program, is_forward) * size * numbers.itemsize + 64
+    launch = Launch(call, is_forward, spikes)
+    launch(call.checkpoints, call.inputs, arrays)
 
-    def work(start: int, stop: int) -> None:
-        memory = np.empty(scratch, np.uint8)
-        kernel(entries, start, stop, memory.ctypes.data)
 
-    share(work, call.neurons, call.steps, size)
+class Launch:
+    """A kernel with all that its table says but where the arrays of a call are.
+
+    The table is that of :func:`~spikesim.kernels.print_numba.slots`.
+    """
+
+    def __init__(self, call: Call, is_forward: bool, spikes: str = "storage") -> None:
+        program, draws = call.program, call.draws
+        operands = (*call.parameters, *call.initial)
+        storage = str(call.storage).removeprefix("torch.")
+        variant = Variant(is_forward, storage, spikes, call.numbers_divided)
+        real = np.float64 if variant.real == "float64" else np.float32
+        self._numbers = np.array((*call.numbers, *(p.value for p in operands)), real)
+        self._kernel = _kernel(program, variant)
+        self._scratch = scratch(program, is_forward) * self._numbers.itemsize
+        self._steps, self._neurons = call.steps, call.neurons
+        start, size = self._numbers.ctypes.data, self._numbers.itemsize
+        values = range(start + size * len(call.numbers), start + size * len(self._numbers), size)
+        self._head = call.steps, call.neurons, start
+        self._draws = [0] * 4
+        if draws is not None:
+            self._draws = [
+                draws.position.data_ptr(),
+                draws.layer,
+                draws.sample_size,
+                draws.channels,
+            ]
+        self._operands = [
+            x for p, at in zip(operands, values, strict=True) for x in _operand(p, at)
+        ]
+
+    def __call__(
+        self,
+        checkpoints: Tensor | None,
+        inputs: Sequence[Tensor],
+        arrays: Sequence[Tensor | None],
+    ) -> None:
+        """Run all neurons; ``arrays`` are those from the output on."""
+        addresses = [0 if array is None else array.data_ptr() for array in arrays]
+        kept = 0 if checkpoints is None else checkpoints.data_ptr()
+        read = [x.data_ptr() for x in inputs]
+        entries = (*self._head, kept, *self._draws, *read, *self._operands, *addresses)
+        table, kernel, size = np.array(entries, np.int64), self._kernel, self._scratch
+
+        def work(start: int, stop: int) -> None:
+            memory = torch.empty(size, dtype=torch.uint8)  # torch aligns memory to whole vectors
+            kernel(table, start, stop, memory.data_ptr())
+
+        share(work, self._neurons, self._steps, BLOCK)
 
 
 def _operand(p: Operand, number: int) -> tuple[int, int, int]:
     if p.array is None:
         return number, _ALL, 1
     return p.array.data_ptr(), _ALL if p.count == 1 else p.inner, p.count
-
-
-def _address(array: Tensor | None) -> int:
-    return 0 if array is None else array.data_ptr()
 
 
 def _kernel(program: Program, variant: Variant) -> Kernel:

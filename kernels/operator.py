@@ -3,9 +3,10 @@
 It is the quicker way through torch; what a compiler sees is in :mod:`spikesim.kernels.compiled`.
 """
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,23 +19,26 @@ from spikesim.kernels.fused import (
     Results,
     Tensors,
     backward,
-    describe_call,
     forward,
-    real_dtype,
 )
-from spikesim.kernels.sequence import same_layout
-from spikesim.types import Named
+from spikesim.kernels.sequence import step_like
+from spikesim.types import Named, Number
 
 if TYPE_CHECKING:
-    from spikesim.kernels.cupy_backend import Repeat
+    from spikesim.kernels import numba_repeat, repeat
     from spikesim.neuron import Neuron
+
+    Repeat: TypeAlias = repeat.Repeat | numba_repeat.Repeat
 
 
 class After(Protocol):
     """An operation on the output that is run with the neuron, which then keeps no spikes for it."""
 
-    def forward(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """What to give instead of the output, and what its gradient needs."""
+    def spikes(self, like: Tensor) -> torch.dtype | None:
+        """What the output for the input ``like`` is stored as: ``spikes`` of ``fused.forward``."""
+
+    def forward(self, output: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """What to give instead of the output, in the dtype of ``like``; what its gradient needs."""
 
     def backward(self, kept: Tensor, gradient: Tensor, like: Tensor) -> Tensor:
         """The gradient of the output, a new array that lies as ``like``."""
@@ -76,11 +80,12 @@ def run(
     job, tensors = prepare(neuron, backend, inputs, state, extra)
     wish = Wish(final, traces, after)
     flat = (*tensors.inputs, *tensors.arrays)
-    is_tracked = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in flat)
+    is_tracked = torch.is_grad_enabled() and _is_tracked(*flat)
     if torch.compiler.is_compiling():
         outputs = compiled.call(job, tensors, final=final, traces=traces, is_tracked=is_tracked)
         return _split(outputs, len(job.program.states), wish)
-    _remember(neuron, job, tensors)
+    if state is None and extra is None:
+        _remember(neuron, job, tensors)
     if not is_tracked:
         return forward(job, tensors, final=wish.final, traces=wish.traces)
     count = len(job.program.states)
@@ -90,33 +95,36 @@ def run(
 
 def again(neuron: "Neuron", x: Tensor) -> Tensor | None:
     """The output, the short way, if the neuron has run an input of this kind before."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
         return None
-    repeat: Repeat | None = neuron.jobs.get(_kind(neuron, x))
-    if repeat is None or not repeat.fits(x):
+    known: Repeat | None = neuron.jobs.get(_kind(neuron, x))
+    if known is None:
         return None
-    if x.requires_grad and torch.is_grad_enabled():
-        output: Tensor = _Again.apply(repeat, x)  # type: ignore[no-untyped-call]
+    arrays: Sequence[Tensor | None] = ()
+    if known.like is not None:
+        arrays = [_array(value) for value in _values(neuron, known.like, None, None)]
+    if not known.fits(x, arrays):
+        return None
+    if (x.requires_grad or _is_tracked(*arrays)) and torch.is_grad_enabled():
+        output: Tensor = _apply_again(known, x, *arrays)
         return output
-    return repeat.forward(x, checkpoint=False)[0]
+    return known.forward(x, arrays, checkpoint=False)[0]
 
 
 def _kind(neuron: "Neuron", x: Tensor) -> tuple[Any, ...]:
     return neuron.backend, x.shape, x.stride(), x.dtype, x.device
 
 
-def _remember(neuron: "Neuron", job: Job, tensors: Tensors) -> None:
-    (x, *others) = tensors.inputs
-    is_fixed = job.backend == "cupy" and job is neuron.jobs.get(job.backend)
-    if not is_fixed or _kind(neuron, x) in neuron.jobs:
-        return
-    call, _ = describe_call(job, tensors, None)
-    if not others and call.neurons and call.inputs[0] is x:
-        from spikesim.kernels.cupy_backend import Repeat
+def _is_tracked(*tensors: Tensor | None) -> bool:
+    return any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
-        repeat = Repeat(call)
-        if repeat.fits(x):
-            neuron.jobs[_kind(neuron, x)] = repeat
+
+def _remember(neuron: "Neuron", job: Job, tensors: Tensors) -> None:
+    kind = _kind(neuron, tensors.inputs[0])
+    if kind not in neuron.jobs:
+        name = "repeat" if job.backend == "cupy" else "numba_repeat"
+        module = importlib.import_module(f"spikesim.kernels.{name}")
+        neuron.jobs[kind] = module.repeat(job, tensors)
 
 
 def prepare(
@@ -129,28 +137,37 @@ def prepare(
     """
     first = inputs[neuron.inputs[0]]
     sequences = [inputs[name] for name in neuron.inputs]
-    if state is None and extra is None:
-        known = neuron.jobs.get(backend)
-        if known is not None:
-            return known, Tensors(sequences, [None] * len(known.values))
-    # Only shape and dtype are asked of it.
-    like = torch.empty(first.shape[1:], dtype=real_dtype(first.dtype), device="meta")
-    bound = neuron.bound(batch_norm=extra is not None)
-    p = neuron.values(like)
-    start = neuron.checked(state, like) if state is not None else neuron.initial(p)
-    values = bound.values(p if extra is None else p.replace(**extra))
-    numbers: list[float] = []
-    arrays: list[Tensor | None] = []
-    for value in (*values.values(), *(start[name] for name in neuron.states)):
-        arrays.append(value if isinstance(value, Tensor) else None)
-        numbers.append(0.0 if isinstance(value, Tensor) else float(value))
+    kind = backend, state is None, extra is None
+    is_compiling = torch.compiler.is_compiling()
+    job: Job | None = None if is_compiling else neuron.jobs.get(kind)
+    if job is not None and job.is_fixed:
+        return job, Tensors(sequences, [None] * len(job.values))
+    values = _values(neuron, step_like(first), state, extra)
+    arrays = [_array(value) for value in values]
     stream = neuron.stream(first)
-    job = Job(bound.program, backend, bound.numbers, tuple(numbers), neuron.layer)
-    position = None if stream is None else stream.position
-    is_fixed = stream is None and state is None and all(array is None for array in arrays)
-    if is_fixed and not torch.compiler.is_compiling():
-        neuron.jobs[backend] = job
-    return job, Tensors(sequences, arrays, position)
+    if job is None:
+        bound = neuron.bound(batch_norm=extra is not None)
+        numbers = (0.0 if isinstance(value, Tensor) else float(value) for value in values)
+        is_fixed = stream is None and not any(array is not None for array in arrays)
+        job = Job(bound.program, backend, bound.numbers, tuple(numbers), neuron.layer, is_fixed)
+        if stream is None and not is_compiling:
+            neuron.jobs[kind] = job
+    return job, Tensors(sequences, arrays, None if stream is None else stream.position)
+
+
+def _values(
+    neuron: "Neuron", like: Tensor, state: Named | None, extra: Named | None
+) -> list[Number]:
+    """Of the program's parameters, then of the initial states."""
+    p = neuron.values(like)
+    start = neuron.initial(p) if state is None else neuron.checked(state, like)
+    bound = neuron.bound(batch_norm=extra is not None)
+    known = bound.values(p if extra is None else {**p, **extra})
+    return [*known.values(), *(start[name] for name in neuron.states)]
+
+
+def _array(value: Number) -> Tensor | None:
+    return value if isinstance(value, Tensor) else None
 
 
 def _split(outputs: Sequence[Tensor], states: int, wish: Wish) -> Results:
@@ -166,7 +183,7 @@ def _cotangents(grads: Sequence[Tensor | None], states: int, wish: Wish) -> Cota
     )
 
 
-_ONCE = "kernels give no second derivatives; use backend='torch'"
+ONCE = "kernels give no second derivatives; use backend='torch'"
 
 
 class _Run(torch.autograd.Function):
@@ -177,10 +194,14 @@ class _Run(torch.autograd.Function):
         count = len(job.program.inputs)
         inputs: Sequence[Any] = flat[:count]
         tensors = Tensors(inputs, flat[count:], position)
-        found = forward(job, tensors, final=wish.final, traces=wish.traces, checkpoint=True)
+        after = wish.after
+        spikes = None if after is None else after.spikes(inputs[0])
+        found = forward(
+            job, tensors, final=wish.final, traces=wish.traces, checkpoint=True, spikes=spikes
+        )
         output, kept = found.output, None
-        if wish.after is not None:
-            output, kept = wish.after.forward(output)
+        if after is not None:
+            output, kept = after.forward(output, inputs[0])
         ctx.save_for_backward(position, found.checkpoints, kept, *flat)
         ctx.job, ctx.wish = job, wish
         ctx.set_materialize_grads(False)
@@ -189,7 +210,7 @@ class _Run(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():  # torch's own guard costs more than the rest of this function
-            raise UserError(_ONCE)
+            raise UserError(ONCE)
         position, checkpoints, kept, *flat = ctx.saved_tensors
         job, wish = ctx.job, ctx.wish
         count = len(job.program.inputs)
@@ -205,15 +226,21 @@ class _Run(torch.autograd.Function):
 
 class _Again(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, repeat: "Repeat", x: Tensor) -> Tensor:
-        output, kept = repeat.forward(x, checkpoint=True)
-        ctx.save_for_backward(x, kept)
-        ctx.repeat = repeat
+    def forward(ctx: Any, known: "Repeat", x: Tensor, *arrays: Tensor | None) -> Tensor:
+        output, kept = known.forward(x, arrays, checkpoint=True)
+        ctx.save_for_backward(x, kept, *arrays)
+        ctx.known = known
         return output
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
-            raise UserError(_ONCE)
-        x, kept = ctx.saved_tensors
-        return None, ctx.repeat.backward(x, kept, same_layout(grads[0], x))
+            raise UserError(ONCE)
+        x, kept, *arrays = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[2:]
+        d_input, d_arrays = ctx.known.backward(x, arrays, kept, grads[0], wanted)
+        return None, d_input, *d_arrays
+
+
+# What Function.apply does for functorch first takes longer than the launch of a kernel.
+_apply_again: Any = super(torch.autograd.Function, _Again).apply

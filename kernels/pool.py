@@ -6,25 +6,26 @@ even one in its low half. On a CUDA device CuPy does it where it is there, else 
 operations do.
 """
 
+import math
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from spikesim.kernels.backends import serving
+from spikesim.kernels.call import STORAGES
 from spikesim.kernels.print_cuda import STORAGE_TYPES, cuda_file
 
 if TYPE_CHECKING:
     from spikesim.kernels.cupy_module import Module
 
 _THREADS = 128
-_LAUNCH = np.dtype(
-    [("map", "u8"), ("pooled", "u8"), ("winners", "u8")]
-    + [(n, "u4") for n in ("images", "height", "width", "inner", "pooled_height", "pooled_width")]
-)
+_POOL = struct.Struct("=3Q6I")
+"""``Pool`` of ``pool.cuh``."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +49,30 @@ def pool_forward(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     Equal to ``torch.nn.functional.max_pool2d``, NaN and ties included: of equal values the first
     in scan order wins. Both results are channels-last where ``x`` is.
     """
-    lies = memory_format(x)
-    x = x.contiguous(memory_format=lies)
-    height, width = window.pooled(*x.shape[2:])
-    if not _is_served(x, height * width):
+    x = x.contiguous(memory_format=memory_format(x))
+    if not _is_served(x, x.shape, window):
         return _forward_torch(x, window)
-    shape = (*x.shape[:2], height, width)
-    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=lies)
-    shape = (*x.shape[:2], (height + 1) // 2, width)
-    winners = torch.empty(shape, dtype=torch.uint8, device=x.device, memory_format=lies)
-    _launch("pool_forward", winners, x, y, winners, window)
+    y, winners = _empty_results(x, window)
+    _launch("pool_forward", x, y, winners, window)
+    return y, winners
+
+
+def takes_bits(like: Tensor, window: Window) -> bool:
+    """Whether :func:`pool_bits_forward` serves spikes that lie as ``like`` ``[M, C, H, W]``."""
+    is_last = memory_format(like) == torch.channels_last
+    return is_last and like.shape[1] % 32 == 0 and _is_served(like, like.shape, window)
+
+
+def pool_bits_forward(bits: Tensor, like: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    """What :func:`pool_forward` gives for spikes of the shape, layout and dtype of ``like``.
+
+    Args:
+        bits: int32, bit ``i`` of word ``j`` is spike ``32 j + i`` as they lie in memory.
+        like: its values are not read; see :func:`takes_bits`.
+        window: what the maxima are taken over.
+    """
+    y, winners = _empty_results(like, window)
+    _launch("pool_bits_forward", like, y, winners, window, bits)
     return y, winners
 
 
@@ -70,10 +85,10 @@ def pool_backward(
 ) -> Tensor:
     """The gradient of the input ``shape``, which lay in memory as ``lies`` says."""
     grad = grad.contiguous(memory_format=lies)
-    if not _is_served(grad, winners.shape[2] * winners.shape[3]):
+    if not _is_served(grad, shape, window):
         return _backward_torch(grad, winners, shape, lies, window)
     of_x = torch.empty(shape, dtype=grad.dtype, device=grad.device, memory_format=lies)
-    _launch("pool_backward", of_x, of_x, grad, winners, window)
+    _launch("pool_backward", of_x, grad, winners, window)
     return of_x
 
 
@@ -83,11 +98,21 @@ def memory_format(x: Tensor) -> torch.memory_format:
     return torch.channels_last if is_last else torch.contiguous_format
 
 
-def _is_served(x: Tensor, windows: int) -> bool:
+def _is_served(x: Tensor, shape: Sequence[int], window: Window) -> bool:
+    """Whether there are kernels for maps of ``shape``, on the device and in the dtype of ``x``."""
     if not x.is_cuda or serving("auto", "cuda") == "torch":
         return False
     # Threads are counted in 32 bits.
-    return _name(x.dtype) in STORAGE_TYPES and 0 < x.numel() < 2**31 and windows > 0
+    is_sized = 0 < math.prod(shape) < 2**31 and min(window.pooled(*shape[2:])) > 0
+    return x.dtype in STORAGES and is_sized
+
+
+def _empty_results(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
+    """Room for the maxima and the winners."""
+    lies, (height, width) = memory_format(x), window.pooled(*x.shape[2:])
+    shape, pairs = (*x.shape[:2], height, width), (*x.shape[:2], (height + 1) // 2, width)
+    y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=lies)
+    return y, torch.empty(pairs, dtype=torch.uint8, device=x.device, memory_format=lies)
 
 
 def _forward_torch(x: Tensor, window: Window) -> tuple[Tensor, Tensor]:
@@ -140,19 +165,26 @@ def _corners(pooled: Tensor, window: Window, row: int) -> Tensor:
 
 
 def _launch(
-    which: str, threads_over: Tensor, x: Tensor, y: Tensor, winners: Tensor, window: Window
+    which: str, x: Tensor, y: Tensor, winners: Tensor, window: Window, bits: Tensor | None = None
 ) -> None:
-    """One thread for each run of neighbouring values of ``threads_over``."""
+    """Run a kernel; it takes ``bits``, if there are any, in place of ``x``."""
     is_last = memory_format(x) == torch.channels_last
     images, inner = (x.shape[0], x.shape[1]) if is_last else (x.shape[0] * x.shape[1], 1)
-    run = 16 // x.element_size()
-    if inner % run or x.data_ptr() % 16 or y.data_ptr() % 16:
+    run = 16 // y.element_size()
+    given = x if bits is None else bits
+    if inner % run or given.data_ptr() % 16 or y.data_ptr() % 16:
         run = 1
-    addresses = x.data_ptr(), y.data_ptr(), winners.data_ptr()
-    sizes = images, x.shape[2], x.shape[3], inner, y.shape[2], y.shape[3]
-    arguments = np.array([(*addresses, *sizes)], _LAUNCH)
-    grid = -(-threads_over.numel() // (run * _THREADS))
-    _module(x.dtype, run, window).launch(which, x.device, grid, _THREADS, arguments)
+    (height, width), (step_down, step_across) = x.shape[2:], window.stride
+    addresses = given.data_ptr(), y.data_ptr(), winners.data_ptr()
+    arguments = _POOL.pack(*addresses, images, height, width, inner, *y.shape[2:])
+    blocks = -(-height // step_down) * -(-width // step_across)
+    threads = {
+        "pool_forward": winners.numel() // run,
+        "pool_bits_forward": winners.numel() // 32,
+        "pool_backward": images * blocks * inner // run,
+    }[which]
+    module = _module(y.dtype, run, window)
+    module.launch(which, y.device, -(-threads // _THREADS), _THREADS, arguments)
 
 
 @cache
@@ -163,16 +195,13 @@ def _module(dtype: torch.dtype, run: int, window: Window) -> "Module":
 
 
 def cuda_text(dtype: torch.dtype, run: int, window: Window) -> str:
-    """The two kernels; ``run`` neighbouring values a thread."""
-    real, storage, kind = STORAGE_TYPES[_name(dtype)]
+    """The kernels; ``run`` neighbouring values a thread."""
+    real, storage, kind = STORAGE_TYPES[STORAGES[dtype]]
     defines = {"STORAGE": kind, "V": run, "W": run, "THREADS": _THREADS}
     for name in ("kernel", "stride", "padding"):
         for axis, value in zip("HW", getattr(window, name), strict=True):
             defines[f"{name.upper()}_{axis}"] = value
     head = "".join(f"#define {name} {value}\n" for name, value in defines.items())
     types = f"typedef {real} real;\ntypedef {storage} storage;\n"
-    return head + types + "".join(map(cuda_file, ("ptx.cuh", "device.cuh", "pool.cuh")))
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    files = "ptx.cuh", "device.cuh", "pool.cuh", "pool_bits.cuh"
+    return head + types + "".join(map(cuda_file, files))

@@ -53,11 +53,13 @@ class Variant:
     pipelined: bool
     """Whether the next segment is loaded while this one is computed."""
     threads: int = 128
+    blocks: int | None = None
+    """Blocks that a multiprocessor is to hold at once, which bounds the registers of a thread."""
     traces: bool = False
     spikes: str = "storage"
     """What the output is stored as: ``"storage"``, ``"uint8"`` or ``"bits"``."""
-    numbers_divided: tuple[str, ...] = ()
-    """Those of :attr:`~spikesim.kernels.program.Program.dividends` that are one number."""
+    one_number: tuple[str, ...] = ()
+    """Parameters, and states whose initial value, that are one number rather than an array."""
 
 
 STORAGE_TYPES = {
@@ -78,6 +80,7 @@ def cuda_text(program: Program, variant: Variant, every: int) -> str:
         "K": variant.segment,
         "PIPELINED": int(variant.pipelined),
         "THREADS": variant.threads,
+        "BOUNDS": f"__launch_bounds__(THREADS{f', {variant.blocks}' if variant.blocks else ''})",
         "TRACES": int(variant.traces),
         "SPIKES": SPIKES.index(variant.spikes),
         "EVERY": every,
@@ -88,6 +91,7 @@ def cuda_text(program: Program, variant: Variant, every: int) -> str:
         "WANTED": len(program.wanted),
         "KEPT": len(program.kept),
         "DRAWS": program.draws,
+        "ONE_NUMBER": _one_number(program, variant),
     }
     head = "".join(f"#define {name} {value}\n" for name, value in defines.items())
     # C++ knows no array of length 0.
@@ -121,8 +125,9 @@ def step_text(program: Program, variant: Variant) -> str:
         *(f"const real {_arg(name)} = state[{i}];" for i, name in enumerate(program.states)),
         *constants,
     ]
-    divided = variant.numbers_divided
-    lines = [_text(line, FORWARD, divided) for line in program.lines]
+    divided = tuple(name for name in program.dividends if name in variant.one_number)
+    forward_text = _forward_texts(program, divided)
+    lines = list(forward_text.values())
     # All new values are read before the first is written: a state may be another's old one.
     news = [f"const real new_{name} = {_arg(program.after[name])};" for name in program.states]
     sets = [f"state[{i}] = new_{name};" for i, name in enumerate(program.states)]
@@ -134,8 +139,8 @@ def step_text(program: Program, variant: Variant) -> str:
         *(f"const real {_arg(name)} = kept[{i}];" for i, name in enumerate(program.kept)),
         *(f"const real {_arg('d_' + s)} = d_state[{i}];" for i, s in enumerate(program.states)),
         f"const real {_arg('d_output')} = d_out;",
-        *(_text(line, FORWARD, divided) for line in program.again),
-        *(_text(line, BACKWARD) for line in program.reverse),
+        *(forward_text[line.name] for line in program.again),
+        *(_text(line) for line in program.reverse),
         *(f"d_input[{i}] = {_arg(ends[name])};" for i, name in enumerate(program.inputs)),
         *(f"d_state[{i}] = {_arg(ends[name])};" for i, name in enumerate(program.states)),
         *(f"sums[{i}] += {_arg(ends[name])};" for i, name in enumerate(program.wanted)),
@@ -165,13 +170,40 @@ def step_text(program: Program, variant: Variant) -> str:
     return "\n".join(texts)
 
 
-def _text(line: Line, table: dict[str, str], divided: tuple[str, ...] = ()) -> str:
-    kind = "bool" if line.op in COMPARISONS else "real"
-    left, right = line.args[0] if line.args else "", line.args[-1] if line.args else ""
-    if line.op == "/" and table is FORWARD and (is_number(left) or left in divided):
-        # torch computes number / array as the array's reciprocal times the number.
-        return f"const real {line.name} = mul(div(real(1), {_arg(right)}), {_arg(left)});"
-    return f"const {kind} {line.name} = {table[line.op].format(*map(_arg, line.args))};"
+def _forward_texts(program: Program, divided: tuple[str, ...]) -> dict[str, str]:
+    """The lines of a step by name, computed as torch computes them."""
+    zero_or_one: set[Argument] = set()
+    exact: dict[Argument, tuple[Argument, ...]] = {}
+    texts = {}
+    for name, op, args in ((line.name, line.op, line.args) for line in program.lines):
+        left, right = args[0] if args else "", args[-1] if args else ""
+        is_opposite = op == "-" and left == 1.0 and right in zero_or_one
+        if op in ("spike", "bernoulli") or (op == "detach" and left in zero_or_one) or is_opposite:
+            zero_or_one.add(name)
+        elif op == "*" and not zero_or_one.isdisjoint(args):
+            # What is multiplied with 0 or 1 is not rounded, so that it may be added in one go.
+            exact[name] = args if left in zero_or_one else args[::-1]
+        value = FORWARD[op].format(*map(_arg, args))
+        if op == "/" and (is_number(left) or left in divided):
+            # torch computes number / array as the array's reciprocal times the number.
+            value = f"mul(div(real(1), {_arg(right)}), {_arg(left)})"
+        elif op in "+-" and right in exact:
+            factor, other = map(_arg, exact[right])
+            value = f"fused({op}{factor}, {other}, {_arg(left)})"
+        elif op in "+-" and left in exact:
+            factor, other = map(_arg, exact[left])
+            value = f"fused({factor}, {other}, {op}{_arg(right)})"
+        texts[name] = f"const {_kind(op)} {name} = {value};"
+    return texts
+
+
+def _text(line: Line) -> str:
+    value = BACKWARD[line.op].format(*map(_arg, line.args))
+    return f"const {_kind(line.op)} {line.name} = {value};"
+
+
+def _kind(op: str) -> str:
+    return "bool" if op in COMPARISONS else "real"
 
 
 def is_number(arg: Argument) -> bool:
@@ -185,6 +217,12 @@ def _arg(arg: Argument) -> str:
     # A neuron may call its parameters K or double: names of a model get a prefix of their own.
     name = str(arg)
     return name if re.fullmatch(r"[tc]\d+", name) else f"my_{name}"
+
+
+def _one_number(program: Program, variant: Variant) -> str:
+    """Bit i: whether operand i is one number."""
+    operands = (*program.parameters, *program.states)
+    return f"{sum((name in variant.one_number) << i for i, name in enumerate(operands))}ull"
 
 
 def _numbers(program: Program) -> int:

@@ -56,6 +56,11 @@ class Program:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
     @cached_property
+    def wanted_places(self) -> tuple[int, ...]:
+        """Where ``wanted`` stand among ``parameters``."""
+        return tuple(map(self.parameters.index, self.wanted))
+
+    @cached_property
     def dividends(self) -> tuple[str, ...]:
         """Parameters that a step divides by something."""
         lefts = {line.args[0] for line in self.lines if line.op == "/"}
@@ -76,7 +81,7 @@ class Bound:
     hoisted: tuple[Line, ...]
     """Lines that read parameters only, computed before the loop."""
 
-    def values(self, p: Named) -> dict[str, Number]:
+    def values(self, p: Mapping[str, Number]) -> dict[str, Number]:
         """The parameters of the program from those of a call."""
         known: dict[str, Any] = dict(p)
         for line in self.hoisted:
@@ -95,7 +100,10 @@ def bind(neuron: "Neuron", *, batch_norm: bool = False) -> Bound:
     Raises:
         TraceError: ``step`` or ``derived`` leaves the operator set.
     """
-    tape, hoisted = _hoist(trace(neuron, before=_normalise if batch_norm else None))
+    tape = trace(neuron, before=_normalise if batch_norm else None)
+    values = {name: getattr(neuron, name) for name in neuron.parameter_names}
+    numbers_of = {name: v for name, v in values.items() if isinstance(v, int | float)}
+    tape, hoisted = _hoist(_simplify(tape, numbers_of))
     learnable = {*neuron.learnable, *BATCH_NORM[1:]}
     wanted = tuple(name for name in tape.parameters if tape.sources[name] & learnable)
     back = reverse(tape, wanted)
@@ -122,6 +130,24 @@ def bind(neuron: "Neuron", *, batch_norm: bool = False) -> Bound:
 
 def _normalise(x: Any, p: Named) -> Any:
     return (x - p.bn_mean) * p.bn_scale + p.bn_shift
+
+
+def _simplify(tape: Tape, numbers: Mapping[str, float]) -> Tape:
+    """Leave out lines that multiply with 1, divide by 1 or take off 0: their bits are the same."""
+    instead: dict[Argument, Argument] = {}
+    lines = []
+    for line in tape.lines:
+        args = tuple(instead.get(arg, arg) for arg in line.args)
+        values = [numbers.get(arg, arg) if isinstance(arg, str) else arg for arg in args]
+        if (line.op in "*/" and values[1] == 1.0) or (line.op == "-" and values[1] == 0.0):
+            instead[line.name] = args[0]
+        elif line.op == "*" and values[0] == 1.0:
+            instead[line.name] = args[1]
+        else:
+            lines.append(replace(line, args=args))
+    state = {name: instead.get(arg, arg) for name, arg in tape.state.items()}
+    output = instead.get(tape.output, tape.output)
+    return replace(tape, lines=tuple(lines), state=state, output=output)
 
 
 def _hoist(tape: Tape) -> tuple[Tape, tuple[Line, ...]]:

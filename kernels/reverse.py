@@ -8,11 +8,10 @@ the inputs and of the parameters asked for. Surrogates and ``detach`` are resolv
 >>> from spikesim.neurons.li import LI
 >>> print(reverse(trace(LI(tau=2.0)), wanted=("k",)))
   t3 = d_output + d_v
-  t4 = t3 * k
-  t5 = t3 * t0
-  t6 = neg(t4)
-  t7 = t3 + t6
-  -> d_x = t4 | d_v = t7 | d_k = t5
+  t4 = k * t3
+  t5 = t3 - t4
+  t6 = t0 * t3
+  -> d_x = t4 | d_v = t5 | d_k = t6
 """
 
 import re
@@ -20,6 +19,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from spikesim.kernels.linear import Sum, Term
 from spikesim.kernels.tape import COMPARISONS, Argument, Line, Tape, Value, as_argument
 from spikesim.ops import where
 from spikesim.surrogate import Surrogate
@@ -55,27 +55,33 @@ def reverse(tape: Tape, wanted: Collection[str] = ()) -> Reverse:
     names = (*tape.parameters, *(line.name for line in tape.lines))
     first = 1 + max((int(name[1:]) for name in names if re.fullmatch(r"t\d+", name)), default=-1)
     lines = [*tape.lines, *[Line("", "", ())] * (first - len(tape.lines))]
-    cotangents: dict[Argument, Any] = {}
+    sums: dict[Argument, Sum] = {}
 
     def value(arg: Argument) -> Any:
         return Value(arg, lines, is_truth=arg in truths) if isinstance(arg, str) else arg
 
     def add(arg: Argument, share: Any) -> None:
-        before = cotangents.get(arg)
-        cotangents[arg] = share if before is None else before + share
+        if not isinstance(share, Sum):
+            share = Sum({Term(as_argument("gradient", share)): 1.0}, tape, value)
+        sums[arg] = sums[arg] + share if arg in sums else share
 
     for arg, name in ((tape.output, "output"), *((arg, name) for name, arg in tape.state.items())):
         if arg in live:
             add(arg, value(f"d_{name}"))
     for line in reversed(tape.lines):
-        g = cotangents.get(line.name)
-        if g is None:
+        if line.name not in sums:
             continue
+        pairs = zip(line.args, RULES[line.op], strict=False)
+        shares = [(arg, share) for arg, share in pairs if share is not None and arg in live]
+        g: Any = sums[line.name]
+        if len(shares) > 1 or len(g.terms) > 1:
+            g = g.computed()
+        if line.op not in LINEAR:
+            g = value(g.name())
         known = (value(line.name), *map(value, line.args))
-        for arg, share in zip(line.args, RULES[line.op], strict=False):
-            if share is not None and arg in live:
-                add(arg, share(g, *known))
-    ends = {name: as_argument("gradient", cotangents.get(name, 0.0)) for name in leaves}
+        for arg, share in shares:
+            add(arg, share(g, *known))
+    ends = {name: sums[name].name() if name in sums else 0.0 for name in leaves}
     return Reverse(tuple(lines[first:]), ends)
 
 
@@ -125,3 +131,6 @@ RULES: dict[str, tuple[Share | None, ...]] = {
     **dict.fromkeys(COMPARISONS, ()),
 }
 """For each operation, the share of each argument; ``None`` or nothing: no gradient flows."""
+
+LINEAR = ("+", "-", "*", "neg", "round_", "bernoulli", "spike")
+"""Operations whose shares are the cotangent times something, with or without a sign."""

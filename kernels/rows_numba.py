@@ -48,26 +48,16 @@ def fill(zero, row, array, inner, size, first, n):
         i += length
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def add(zero, row, array, start, n):
-    """Add a stretch of an array to a row; nothing if there is no array."""
-    apart()
-    for i in range(n if array else 0):
-        write(row, i, read(zero, row, i) + read(zero, array, start + i))
-
-
-@njit(cache=True, nogil=True)
+@njit(cache=True, forceinline=True)
 def announce_reads(address, size):
     """Fetch ``size`` bytes into the cache; rows are too short for the processor to do it itself."""
-    apart()
     for i in range(0, size, LINE):
         prefetch_to_read(address + i)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, forceinline=True)
 def announce_writes(address, size):
     """Claim ``size`` bytes for the cache."""
-    apart()
     for i in range(0, size, LINE):
         prefetch_to_write(address + i)
 

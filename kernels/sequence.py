@@ -9,7 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from spikesim.kernels.call import Operand
+from spikesim.kernels import pages
+from spikesim.kernels.call import Operand, real_dtype
+from spikesim.kernels.layout import is_dense, memory_order
 
 
 @dataclass(frozen=True)
@@ -45,17 +47,30 @@ class StepLayout:
             array = array.reshape(sizes).permute(self.order)
         return Operand(array=array.contiguous().view(-1), inner=inner, count=array.numel())
 
-    def reduce(self, partial: Tensor, operand: Operand, group: int, shape: torch.Size) -> Tensor:
-        """The gradient of an operand of ``shape`` from the sums over ``group`` neurons."""
+    def reduce(
+        self, partials: Tensor, operand: Operand, group: int, shape: tuple[int, ...]
+    ) -> Tensor:
+        """The gradients of operands of one kind, ``[rows, *shape]``.
+
+        Args:
+            partials: ``[rows, N / group]``, each the sum over ``group`` neighbouring neurons.
+            operand: how one of them lies.
+            group: see :meth:`~spikesim.kernels.call.Backend.group`.
+            shape: of one of them.
+        """
+        rows = partials.shape[0]
         if operand.count == 1:
-            return partial.sum().view(shape)
-        if group == 1:
-            return partial.as_strided(self.shape, self.strides).sum_to_size(shape)
-        # Groups lie inside one element: [outer, count, inner / group].
-        sums = partial.view(-1, operand.count, operand.inner // group).sum((0, 2))
+            sums = partials.sum(1)
+            return sums.view(rows, *shape) if shape else sums
         sizes = (1,) * (len(self.shape) - len(shape)) + tuple(shape)
-        back = sorted(range(len(self.order)), key=self.order.__getitem__)
-        return sums.view([sizes[dim] for dim in self.order]).permute(back).reshape(shape)
+        if group == 1:
+            whole = partials.as_strided((rows, *self.shape), (self.neurons, *self.strides))
+            return whole.sum_to_size((rows, *sizes)).view(rows, *shape)
+        # Groups lie inside one element: [rows, outer, count, inner / group].
+        sums = partials.view(rows, -1, operand.count, operand.inner // group).sum((1, 3))
+        lying = sums.view(rows, *(sizes[dim] for dim in self.order))
+        back = (1 + place for place in sorted(range(len(self.order)), key=self.order.__getitem__))
+        return lying.permute(0, *back).reshape(rows, *shape)
 
     def innermost_channels(self) -> int | None:
         """1 if samples lie in logical order, ``C`` if channels lie innermost, else ``None``."""
@@ -83,16 +98,11 @@ def _inner(layout: StepLayout, sizes: tuple[int, ...]) -> int | None:
 def step_layout(sizes: tuple[int, ...], strides: tuple[int, ...]) -> StepLayout | None:
     """The layout of ``[T, B, ...]``; ``None`` where it is not dense with ``T`` outermost."""
     shape, steps = sizes[1:], strides[1:]
-    order = tuple(sorted(range(len(shape)), key=lambda i: (-steps[i], i)))
-    expected = 1
-    for dim in reversed(order):
-        if shape[dim] > 1:
-            if steps[dim] != expected:
-                return None
-            expected *= shape[dim]
-    if sizes[0] > 1 and strides[0] != expected:
+    neurons = math.prod(shape)
+    is_outermost = sizes[0] <= 1 or not neurons or strides[0] == neurons
+    if not is_outermost or not is_dense(shape, steps):
         return None
-    return StepLayout(shape, steps, order, math.prod(shape))
+    return StepLayout(shape, steps, tuple(memory_order(steps)), neurons)
 
 
 _known_layout = lru_cache(maxsize=4096)(step_layout)
@@ -101,8 +111,7 @@ _known_layout = lru_cache(maxsize=4096)(step_layout)
 def dense(tensors: Sequence[Tensor]) -> tuple[list[Tensor], StepLayout]:
     """The sequences in one dense layout: that of the first, or contiguous where it is not dense."""
     first = tensors[0]
-    # A compiler's sizes are symbols, which have no hash.
-    find = step_layout if torch.compiler.is_compiling() or _is_fake(first) else _known_layout
+    find = _known_layout if _has_plain_sizes(first) else step_layout
     layout = find(tuple(first.shape), first.stride())
     if layout is None:
         first = first.contiguous()
@@ -111,8 +120,23 @@ def dense(tensors: Sequence[Tensor]) -> tuple[list[Tensor], StepLayout]:
     return [first, *(same_layout(t, first) for t in tensors[1:])], layout
 
 
-def _is_fake(tensor: Tensor) -> bool:
-    return type(tensor) is not Tensor and type(tensor) is not torch.nn.Parameter
+def _has_plain_sizes(tensor: Tensor) -> bool:
+    """Whether sizes can be looked up: those of a compiler are symbols, which have no hash."""
+    is_plain = type(tensor) is Tensor or type(tensor) is torch.nn.Parameter
+    return is_plain and not torch.compiler.is_compiling()
+
+
+def step_like(sequence: Tensor) -> Tensor:
+    """Shape and real dtype of a step ``[B, ...]``, without values."""
+    make = _known_step if _has_plain_sizes(sequence) else _step
+    return make(sequence.shape[1:], real_dtype(sequence.dtype))
+
+
+def _step(shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
+_known_step = lru_cache(maxsize=4096)(_step)
 
 
 def same_layout(tensor: Tensor, like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -125,6 +149,9 @@ def same_layout(tensor: Tensor, like: Tensor, dtype: torch.dtype | None = None) 
 
 def empty_as(like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     """An array with shape, strides and device of ``like``."""
+    is_usual = like.is_cpu and _has_plain_sizes(like)
+    if is_usual and like.numel() * (dtype or like.dtype).itemsize >= pages.PAGE:
+        return pages.empty(like.shape, like.stride(), dtype or like.dtype)
     if dtype is None and like.is_contiguous():
         return torch.empty_like(like)
     return torch.empty_strided(

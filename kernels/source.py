@@ -8,13 +8,12 @@ from torch import Tensor
 
 from spikesim.errors import UserError
 from spikesim.kernels import cupy_backend, numba_backend, print_cuda, print_numba
-from spikesim.kernels.call import EVERY
+from spikesim.kernels.call import EVERY, STORAGES
 from spikesim.types import Named
 
 if TYPE_CHECKING:
     from spikesim.neuron import Neuron
 
-STORAGES = {getattr(torch, name): name for name in print_cuda.STORAGE_TYPES}
 NEURONS = 2**20
 """Of a step, in the call whose text is shown: the cut of CUDA's time loop depends on its size."""
 
@@ -25,11 +24,11 @@ def source(neuron: "Neuron", backend: str, dtype: torch.dtype) -> str:
         raise UserError(f"backend must be numba or cupy, which print kernels; got {backend!r}")
     if dtype not in STORAGES:
         raise UserError(f"dtype must be one of {', '.join(STORAGES.values())}, got {dtype}")
-    program = neuron.bound().program
-    divided = _numbers_divided(neuron)
+    program, numbers = neuron.bound().program, _one_number(neuron)
     if backend == "cupy":
         variant = cupy_backend.choose(program, dtype, EVERY, NEURONS, backward=True)
-        return print_cuda.cuda_text(program, replace(variant, numbers_divided=divided), EVERY)
+        return print_cuda.cuda_text(program, replace(variant, one_number=numbers), EVERY)
+    divided = tuple(name for name in program.dividends if name in numbers)
     return "\n".join(
         print_numba.numba_text(
             program,
@@ -40,13 +39,13 @@ def source(neuron: "Neuron", backend: str, dtype: torch.dtype) -> str:
     )
 
 
-def _numbers_divided(neuron: "Neuron") -> tuple[str, ...]:
-    """Dividends of the step that are one number: which of them are is part of the text."""
+def _one_number(neuron: "Neuron") -> tuple[str, ...]:
+    """Parameters and initial states that are one number: which of them are is part of the text."""
     shapeless = torch.empty((), device="meta")
     given = {name: getattr(neuron, name) for name in neuron.parameter_names}
     p = Named(
         {n: shapeless if isinstance(v, Tensor) else v for n, v in given.items() if v is not None}
     )
-    bound = neuron.bound()
-    values = bound.values(p.replace(**neuron.derived(p)))
-    return tuple(n for n in bound.program.dividends if not isinstance(values[n], Tensor))
+    p = p.replace(**neuron.derived(p))
+    values = {**neuron.bound().values(p), **neuron.initial(p)}
+    return tuple(name for name, value in values.items() if not isinstance(value, Tensor))

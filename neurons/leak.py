@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from torch import Tensor
+
 from spikesim.constraint import Constraint, Positive, TimeConstant
 from spikesim.errors import UserError
 from spikesim.ops import exp
@@ -20,5 +22,7 @@ def leak_constraint(leak: Leak, dt: float) -> Constraint:
 
 def leak_fraction(leak: Leak, dt: float, tau: Number) -> Number:
     """The fraction lost in a step of ``dt``."""
+    if leak == "euler" and dt == 1.0 and isinstance(tau, Tensor):
+        return tau.reciprocal()  # torch multiplies this by 1, and in backward once more
     fraction: Number = dt / tau if leak == "euler" else 1.0 - exp(-dt / tau)
     return fraction

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from spikesim.errors import UserError
-from spikesim.kernels import operator
-from spikesim.kernels.batch_norm import add_statistics_gradient, moments
+from spikesim.kernels import normed, operator
+from spikesim.kernels.batch_norm import Running, add_statistics_gradient, statistics
 from spikesim.kernels.sequence import dense, same_layout
 from spikesim.neuron import Neuron
 from spikesim.types import Named, Number
@@ -64,33 +64,68 @@ class BatchNorm(nn.BatchNorm2d):
 
     def normalisation(self, x: Tensor) -> "Normalisation":
         """What is done to a sequence ``[T, B, C, ...]``; in training, running statistics follow."""
+        self._check(x)
+        if not self._takes_batch:
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            real = torch.promote_types(x.dtype, torch.float32)
+            inverse = torch.rsqrt(self.running_var.to(real) + self.eps)
+            return Normalisation(self.running_mean.to(real), inverse, self.weight, self.bias)
+        shared = self.synchronised and self.training
+        count: Number = x.numel() // self.num_features
+        with torch.no_grad():
+            mean, variance, inverse = statistics(x.detach(), self.eps)
+            if shared:
+                mean, variance, count = _over_processes(mean, variance, count)
+                inverse = torch.rsqrt(variance + self.eps)
+            if self.training and not _is_recomputing():
+                self._follow(mean, variance * (count / (count - 1)))
+        return Normalisation(mean, inverse, self.weight, self.bias, count, shared)
+
+    def run(self, neuron: Neuron, x: Tensor, after: operator.After | None = None) -> Tensor:
+        """The neuron's output on the normalised sequence, in the dtype of ``x``.
+
+        What is to be done ``after`` needs a backend other than torch.
+        """
+        self._check(x)
+        how = normed.plan(neuron, x) if self._is_joined(neuron, x) else None
+        if how is None:
+            return self.normalisation(x).run(neuron, x, after)
+        running = None
+        if self.training and self.running_mean is not None and not _is_recomputing():
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            running = Running(
+                self.running_mean, self.running_var, self.num_batches_tracked, self.momentum
+            )
+        return normed.run(how, x, self.weight, self.bias, self.eps, running, after)
+
+    def _is_joined(self, neuron: Neuron, x: Tensor) -> bool:
+        """Whether one autograd function of CUDA kernels does all of it."""
+        if not self._takes_batch or self.synchronised or torch.compiler.is_compiling():
+            return False
+        arrays = [a for a in (self.weight, self.bias, self.running_mean) if a is not None]
+        real = torch.promote_types(x.dtype, torch.float32)
+        wants = x.requires_grad or any(a.requires_grad for a in arrays)
+        fits = all(a.dtype == real and a.device == x.device for a in arrays)
+        return wants and fits and torch.is_grad_enabled() and neuron.serving(x.device) == "cupy"
+
+    @property
+    def _takes_batch(self) -> bool:
+        return self.training or self.running_mean is None or self.running_var is None
+
+    def _check(self, x: Tensor) -> None:
         if x.dim() < 3 or x.shape[2] != self.num_features or not x.is_floating_point():
             raise UserError(
                 f"batch norm of {self.num_features} channels takes floating point [T, B, "
                 f"{self.num_features}, ...], got {x.dtype} {list(x.shape)}"
             )
-        real = torch.promote_types(x.dtype, torch.float32)
-        if not self.training and self.running_mean is not None and self.running_var is not None:
-            mean, inverse = self.running_mean.to(real), self._inverse(self.running_var.to(real))
-            return Normalisation(mean, inverse, self.weight, self.bias)
-        shared = self.synchronised and self.training
-        count: Number = x.numel() // self.num_features
-        if count < 2 and not shared:
+        is_shared = self.synchronised and self.training
+        if self._takes_batch and not is_shared and x.numel() < 2 * self.num_features:
             raise UserError(
                 "batch statistics need more than 1 value per channel in training, got "
                 f"{list(x.shape)}; use a larger batch, or evaluation mode"
             )
-        with torch.no_grad():
-            mean, variance = moments(x.detach())
-            if shared:
-                mean, variance, count = _over_processes(mean, variance, count)
-            if self.training and not _is_recomputing():
-                self._follow(mean, variance * (count / (count - 1)))
-        inverse = self._inverse(variance)
-        return Normalisation(mean, inverse, self.weight, self.bias, count, shared)
-
-    def _inverse(self, variance: Tensor) -> Tensor:
-        return torch.rsqrt(variance + self.eps)
 
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None:
@@ -208,16 +243,15 @@ class _Statistics(torch.autograd.Function):
                 dist.all_reduce(sums)
                 centred, plain = sums
             scale, _ = _scale_and_shift(Normalisation(mean, inverse, weight))
+            factor = -scale / ctx.count
+            slope, offset = factor * inverse.square() * centred, factor * plain
             if ctx.backend is None:
-                factor = scale / ctx.count
-                slope, offset = factor * inverse.square() * centred, factor * plain
                 mean, slope, offset = (_per_step(a, x) for a in (mean, slope, offset))
-                dx = (-offset - slope * (x - mean)).to(x.dtype)
+                dx = (offset + slope * (x - mean)).to(x.dtype)
             else:
                 # In place: nothing else has seen this gradient yet.
                 dx = same_layout(through[0], x)
-                values = mean, inverse, scale, centred.contiguous(), plain.contiguous()
-                add_statistics_gradient(dx, x, *values, ctx.count, backend=ctx.backend)
+                add_statistics_gradient(dx, x, mean, slope, offset, backend=ctx.backend)
         return dx, d_weight, d_bias, None, None, None, None, None
 
 

@@ -72,7 +72,8 @@ class TimeConstant(Constraint):
 
     def value(self, raw: Tensor) -> Tensor:
         """``dt / sigmoid(raw)``, in the form whose gradient stays finite for slow leaks."""
-        return self.dt * (1.0 + torch.exp(-raw))
+        value = 1.0 + torch.exp(-raw)
+        return value if self.dt == 1.0 else self.dt * value
 
     def raw(self, value: Tensor) -> Tensor:
         """``-log(value / dt - 1)``."""

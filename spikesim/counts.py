@@ -7,13 +7,15 @@ views and copies keep it, a sum of two spikes is 0 to 2, whatever else forgets i
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from spikesim.kernels.tape import Argument, Tape, TraceError, trace
+from spikesim.kernels.program import Bound
+from spikesim.kernels.tape import Argument, TraceError
 
 if TYPE_CHECKING:
     from spikesim.neuron import Neuron
@@ -33,23 +35,31 @@ def emitted(neuron: "Neuron") -> Largest:
     (1, 4, None)
     """
     try:
-        tape = trace(neuron)
+        bound = neuron.bound()
     except TraceError:
         return None
-    low, high, is_whole = _range(tape)
+    return _emitted(bound)
+
+
+@lru_cache(maxsize=4096)
+def _emitted(bound: Bound) -> Largest:
+    low, high, is_whole = _range(bound)
     return _bounded(int(high)) if is_whole and low >= 0 and math.isfinite(high) else None
 
 
-def _range(tape: Tape) -> tuple[float, float, bool]:
+def _range(bound: Bound) -> tuple[float, float, bool]:
     """The lowest and highest output, and whether it is whole."""
-    known: dict[str, tuple[float, float, bool]] = {}
+    known: dict[str, tuple[float, float, bool]] = {
+        f"c{place}": (number, number, number.is_integer())
+        for place, number in enumerate(bound.numbers)
+    }
 
     def of(arg: Argument) -> tuple[float, float, bool]:
         if isinstance(arg, float):
             return arg, arg, arg.is_integer()
         return known.get(str(arg), (-math.inf, math.inf, False))
 
-    for line in tape.lines:
+    for line in bound.program.lines:
         ranges = [of(arg) for arg in line.args]
         lows, highs, wholes = zip(*ranges, strict=True) if ranges else ((), (), ())
         if line.op in ("spike", "bernoulli"):
@@ -64,7 +74,7 @@ def _range(tape: Tape) -> tuple[float, float, bool]:
             known[line.name] = float(round(lows[0])), float(round(highs[0])), True
         elif line.op == "detach":
             known[line.name] = ranges[0]
-    return of(tape.output)
+    return of(bound.program.after["output"])
 
 
 class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from spikesim.batch_norm import BatchNorm
+from spikesim.conv import FewChannelConv2d
+from spikesim.counts import emitted
 from spikesim.errors import UserError, nearest
-from spikesim.kernels.pool import Window
+from spikesim.kernels.few_channels import CHANNELS
 from spikesim.neuron import Neuron
 from spikesim.neurons import ALIF, CUBALIF, IF, ILIF, LIF, PLIF
 from spikesim.pool import AfterNeuron, MaxPool2d
@@ -67,9 +69,9 @@ class SpikingSequential(nn.Sequential):
     """Layers in a row, where a batch norm and the neuron right after it run as one operator.
 
     The pair is a :class:`TimeDistributed` that ends in a :class:`~spikesim.batch_norm.BatchNorm`,
-    then a :class:`~spikesim.neuron.Neuron`. The neuron is then called with the norm's input and,
-    as a second argument, what the norm does to it (see
-    :meth:`Neuron.forward <spikesim.neuron.Neuron.forward>`); hooks on the neuron see that. A pair
+    then a :class:`~spikesim.neuron.Neuron`. A neuron with hooks is called with the norm's input
+    and, as a second argument, what the norm does to it (see
+    :meth:`Neuron.forward <spikesim.neuron.Neuron.forward>`); the hooks see that. A pair
     with a hook on the norm or on what holds it runs one module after the other: the hook sees
     the normalised values, and the spikes are the same but for the rounding of half precision.
 
@@ -99,17 +101,18 @@ def in_turn(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
         else:
             maps = list(pair[0].children())[:-1]
             x = _over_time(maps, x) if maps else x
-            pool = _pool_to_take_over(layers[place + 1 : place + 3], x)
-            if pool is None:
-                x = pair[1](x, norm.normalisation(x))
+            neuron = cast(Neuron, pair[1])
+            after = _pool_to_take_over(layers[place + 1 : place + 3], x)
+            if after is None and _has_hooks(neuron):
+                x = neuron(x, norm.normalisation(x))
             else:
-                x = norm.normalisation(x).run(cast(Neuron, pair[1]), x, AfterNeuron(pool))
-            place += 2 if pool is None else 3
+                x = norm.run(neuron, x, after)
+            place += 2 if after is None else 3
     return x
 
 
-def _pool_to_take_over(pair: Sequence[nn.Module], x: Tensor) -> Window | None:
-    """The window of a pooling right after a neuron, if the neuron's kernel can be run with it."""
+def _pool_to_take_over(pair: Sequence[nn.Module], x: Tensor) -> AfterNeuron | None:
+    """The pooling right after a neuron, if the neuron's kernel can be run with it."""
     if len(pair) < 2 or not (torch.is_grad_enabled() and x.requires_grad and x.dim() == 5):
         return None
     neuron, after = pair
@@ -118,7 +121,8 @@ def _pool_to_take_over(pair: Sequence[nn.Module], x: Tensor) -> Window | None:
     if torch.compiler.is_compiling() or neuron.serving(x.device) not in POOLING_BACKENDS:
         return None
     is_seen = any(_has_hooks(module) for module in (neuron, after, after[0]))
-    return after[0].window() if isinstance(after[0], MaxPool2d) and not is_seen else None
+    window = after[0].window() if isinstance(after[0], MaxPool2d) and not is_seen else None
+    return None if window is None else AfterNeuron(window, binary=emitted(neuron) == 1)
 
 
 def _norm_to_take_over(pair: Sequence[nn.Module]) -> BatchNorm | None:
@@ -153,7 +157,8 @@ def conv_bn(
 
     A kernel of 1 is a linear map over channels, shared by all tokens.
     """
-    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=bias)
+    layer = FewChannelConv2d if in_channels <= CHANNELS else nn.Conv2d
+    conv = layer(in_channels, out_channels, kernel, stride, kernel // 2, bias=bias)
     return TimeDistributed(conv, norm(out_channels))
 
 

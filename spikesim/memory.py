@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesim.attention import SSA
+from spikesim.conv import int_padding
 from spikesim.counts import Largest, followed
 from spikesim.errors import UserError, nearest
 from spikesim.neuron import Neuron
@@ -23,7 +24,6 @@ from spikesim.packed import (
     PackedConv3d,
     PackedLinear,
     PackedSSA,
-    int_padding,
 )
 
 Model = TypeVar("Model", bound=nn.Module)

@@ -8,15 +8,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikesim import ops
-from spikesim.constraint import Constraint
 from spikesim.errors import UserError
 from spikesim.kernels import operator
 from spikesim.kernels.backends import BackendName, check_name, describe, serving
+from spikesim.kernels.call import real_dtype
 from spikesim.kernels.program import Bound, bind
 from spikesim.kernels.tape import TraceError
+from spikesim.parameters import Parameters
 from spikesim.random import Stream, drawing
 from spikesim.surrogate import Surrogate
 from spikesim.types import Named, Number
@@ -34,7 +35,7 @@ class _Complete(type):
         return made
 
 
-class Neuron(nn.Module, metaclass=_Complete):
+class Neuron(Parameters, metaclass=_Complete):
     """Base of all neurons. A subclass declares names, parameters and one pure ``step``.
 
     ``neuron(x)`` runs a whole sequence ``[T, B, ...]`` from the initial state and keeps nothing,
@@ -46,8 +47,6 @@ class Neuron(nn.Module, metaclass=_Complete):
     """Names of what arrives in a step; a plain tensor goes to the first."""
     states: tuple[str, ...] = ()
     """Names of the state variables; an option such as refractoriness may add one."""
-    always_learnable: ClassVar[tuple[str, ...]] = ()
-    """Names of the parameters that are trained without being asked for."""
     spiking: ClassVar[bool] = True
     """Whether the output is spikes: 0 or 1, or small counts for integer neurons."""
 
@@ -66,12 +65,10 @@ class Neuron(nn.Module, metaclass=_Complete):
     """Where a stochastic neuron draws next, int64 ``[3]``: seed, sample, step."""
 
     def __init__(self, *, dt: float = 1.0, learnable: Collection[str] = ()) -> None:
-        super().__init__()
+        super().__init__(learnable)
         if not dt > 0:
             raise UserError(f"dt must be > 0, got {dt}")
         self.dt = float(dt)
-        self.learnable = tuple(dict.fromkeys((*self.always_learnable, *learnable)))
-        self._constraints: dict[str, Constraint] = {}
         if self.stochastic:
             seed = int(torch.randint(2**62, (), device="cpu"))
             # No buffer: distributed training would give every process the first one's.
@@ -82,93 +79,6 @@ class Neuron(nn.Module, metaclass=_Complete):
         if self.stochastic:
             self.position = fn(self.position)
         return self
-
-    def add_parameter(
-        self, name: str, value: Number | None, constraint: Constraint | None = None
-    ) -> None:
-        """Register a parameter: a number, or an array ``[C]`` or of one step's neuron shape.
-
-        Fixed numbers stay Python numbers, so no change of dtype rounds them. Fixed arrays are
-        buffers; learnable ones are stored unbounded as ``raw_<name>``. ``None`` switches off.
-        """
-        constraint = constraint or Constraint()
-        self._constraints[name] = constraint
-        if value is None:
-            if name in self.learnable:
-                raise UserError(f"{name} is None and cannot be learnable; give it a value")
-            setattr(self, name, None)
-            return
-        # Numbers are checked on the CPU, so that a model can be built on the meta device.
-        where = value.device if isinstance(value, Tensor) else "cpu"
-        array = torch.as_tensor(value, dtype=torch.float64, device=where)
-        if not bool(constraint.holds(array).all()):
-            raise UserError(f"{name} must be {constraint.wish}, got {value}")
-        default = torch.get_default_dtype()
-        dtype = value.dtype if isinstance(value, Tensor) and value.is_floating_point() else default
-        if name in self.learnable:
-            raw = constraint.raw(array)
-            if not bool(torch.isfinite(raw).all()):
-                raise UserError(f"learnable {name} must lie inside its range, got {value}")
-            if not isinstance(value, Tensor):
-                raw = raw.to(torch.get_default_device())
-            self.register_parameter(f"raw_{name}", nn.Parameter(raw.to(dtype)))
-        elif array.dim() == 0:
-            setattr(self, name, float(array))
-        else:
-            self.register_buffer(name, array.to(dtype))
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """All parameters, also those that are ``None``."""
-        return tuple(self._constraints)
-
-    def check_learnable(self) -> None:
-        """Refuse a ``learnable`` name that is no parameter; call at the end of ``__init__``."""
-        unknown = [name for name in self.learnable if name not in self._constraints]
-        if unknown:
-            raise UserError(
-                f"learnable={unknown} names no parameter of {type(self).__name__}; "
-                f"it has {', '.join(self._constraints)}"
-            )
-
-    def __getattr__(self, name: str) -> Tensor:
-        constraint = self.__dict__.get("_constraints", {}).get(name)
-        if constraint is not None and f"raw_{name}" in self._parameters:
-            value: Tensor = constraint.value(self._parameters[f"raw_{name}"])
-            return value
-        found: Tensor = super().__getattr__(name)  # type: ignore[assignment]
-        return found
-
-    def values(self, like: Tensor) -> Named:
-        """Parameters and derived constants, shaped to broadcast against one step ``[B, ...]``."""
-        aligned: dict[str, Number] = {}
-        for name, constraint in self._constraints.items():
-            # Cast first: a time constant mapped in half precision would be a coarse one.
-            raw = self._parameters.get(f"raw_{name}")
-            value = getattr(self, name) if raw is None else constraint.value(raw.to(like.dtype))
-            if value is not None:
-                aligned[name] = self._align(name, value, like)
-        named = Named(aligned)
-        return named.replace(**self.derived(named))
-
-    def _align(self, name: str, value: Number, like: Tensor) -> Number:
-        if not isinstance(value, Tensor):
-            return value
-        value = value.to(like.dtype)
-        if value.dim() == 1 and like.dim() > 2:
-            value = value.view(-1, *[1] * (like.dim() - 2))
-        sizes = zip(reversed(value.shape), reversed(like.shape[1:]), strict=False)
-        if value.dim() >= like.dim() or any(have not in (1, want) for have, want in sizes):
-            raise UserError(
-                f"{name} has shape {list(getattr(self, name).shape)} but a step of the input is "
-                f"[B, {', '.join(map(str, like.shape[1:]))}]; give one value, one per channel "
-                f"[{like.shape[1]}], or one per neuron"
-            )
-        return value
-
-    def derived(self, p: Named) -> dict[str, Number]:
-        """Constants computed once per call from the parameters, such as a leak from ``tau``."""
-        return {}
 
     def initial(self, p: Named) -> dict[str, Number]:
         """Initial values of the state variables; zero where not overridden."""
@@ -216,7 +126,7 @@ class Neuron(nn.Module, metaclass=_Complete):
     def _steps(self, named: Named, state: Named | None) -> Iterator[tuple[Named, Tensor]]:
         """The plain torch reference: state and output of each step."""
         first = named[self.inputs[0]]
-        dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
+        dtype = real_dtype(first.dtype)
         like = first[0].to(dtype)
         state = self.initial_state(like) if state is None else self.checked(state, like)
         p, stream = self.values(like), self.stream(first)
@@ -379,18 +289,8 @@ class Neuron(nn.Module, metaclass=_Complete):
         return spikes
 
     def extra_repr(self) -> str:
-        """The parameters, for ``print(model)``."""
-        parts = []
-        for name in self._constraints:
-            value = getattr(self, name)
-            mark = " (learnable)" if f"raw_{name}" in self._parameters else ""
-            if isinstance(value, Tensor):
-                has_one = value.dim() == 0 and not value.is_meta
-                shown = f"{value.item():.4g}" if has_one else f"{list(value.shape)}"
-            else:
-                shown = f"{value}"
-            parts.append(f"{name}={shown}{mark}")
+        """The parameters, for ``print(model)``, and what runs it."""
+        parts = [super().extra_repr()]
         if "surrogate" in self.__dict__:
             parts.append(f"surrogate={self.surrogate}")
-        parts.append(f"backend={describe(self.backend)}")
-        return ", ".join(parts)
+        return ", ".join(filter(None, (*parts, f"backend={describe(self.backend)}")))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from spikesim.attention import SSA
+from spikesim.conv import autocast, int_padding
 from spikesim.errors import UserError
 from spikesim.kernels import bits
 from spikesim.kernels.layout import is_dense
@@ -75,7 +76,7 @@ class PackedLinear(Packed, nn.Linear):
         self._verify(input)
         if not _keeps(self.weight):
             return super().forward(input)
-        x, weight, bias = _autocast(input, self.weight, self.bias)
+        x, weight, bias = autocast(input, self.weight, self.bias)
         out = _Linear.apply(x, weight, bias, self.largest)  # type: ignore[no-untyped-call]
         return cast(Tensor, out)
 
@@ -86,7 +87,7 @@ class _PackedConv(Packed, nn.modules.conv._ConvNd):
         is_batch = input.dim() == weight.dim()
         if not _keeps(weight) or not is_batch:
             return super()._conv_forward(input, weight, bias)
-        x, weight, bias = _autocast(input, weight, bias)
+        x, weight, bias = autocast(input, weight, bias)
         geometry = (self.stride, int_padding(self), self.dilation, self.groups)
         out = _Convolution.apply(  # type: ignore[no-untyped-call]
             x, weight, bias, self.largest, *geometry
@@ -106,30 +107,8 @@ class PackedConv3d(_PackedConv, nn.Conv3d):
     """``nn.Conv3d`` on spikes."""
 
 
-def int_padding(conv: nn.modules.conv._ConvNd) -> tuple[int, ...] | None:
-    """Rows of zeros on both sides of each dimension; ``None`` if it is not as simple as that."""
-    if conv.padding_mode != "zeros":
-        return None
-    if not isinstance(conv.padding, str):
-        return tuple(conv.padding)
-    spans = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
-    if conv.padding == "valid":
-        return (0,) * len(spans)
-    return None if any(span % 2 for span in spans) else tuple(span // 2 for span in spans)
-
-
 def _keeps(weight: Tensor) -> bool:
     return torch.is_grad_enabled() and weight.requires_grad
-
-
-def _autocast(x: Tensor, *parameters: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What the operation inside sees, as its own autocast rule would cast it."""
-    device = x.device.type
-    cast_ = [x, *parameters]
-    if torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        cast_ = [a if a is None or a.dtype == torch.float64 else a.to(dtype) for a in cast_]
-    return cast("tuple[Tensor, Tensor, Tensor | None]", tuple(cast_))
 
 
 class _Linear(torch.autograd.Function):

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from spikesim.kernels.pool import Window, memory_format, pool_backward, pool_forward
+from spikesim.kernels.pool import (
+    Window,
+    memory_format,
+    pool_backward,
+    pool_bits_forward,
+    pool_forward,
+    takes_bits,
+)
 
 
 class MaxPool2d(nn.MaxPool2d):
@@ -17,8 +24,9 @@ class MaxPool2d(nn.MaxPool2d):
     the same, bit for bit on the CPU: NaN passes, and of equal values the first in scan order gets
     the gradient. Second derivatives are refused.
 
-    A window of more than 16 values, dilation, ``ceil_mode``, ``return_indices`` and unbatched maps
-    are torch's own, and so is everything inside ``torch.compile``, which keeps one byte a window.
+    A window or a stride of more than 16 values, dilation, ``ceil_mode``, ``return_indices`` and
+    unbatched maps are torch's own, and so is everything inside ``torch.compile``, which keeps one
+    byte a window.
 
     Shape: ``[M, C, H, W]`` -> ``[M, C, H', W']``, channels-last where the input is.
 
@@ -42,7 +50,8 @@ class MaxPool2d(nn.MaxPool2d):
         window = Window(_pair(self.kernel_size), _pair(stride), _pair(self.padding))
         is_plain = _pair(self.dilation) == (1, 1) and not self.ceil_mode and not self.return_indices
         halves = zip(window.padding, window.kernel, strict=True)
-        fits = window.kernel[0] * window.kernel[1] <= 16 and all(2 * p <= k for p, k in halves)
+        is_small = all(down * across <= 16 for down, across in (window.kernel, window.stride))
+        fits = is_small and all(2 * p <= k for p, k in halves)
         return window if is_plain and fits else None
 
 
@@ -54,15 +63,25 @@ class AfterNeuron:
     """The pooling of a neuron's spikes ``[T, B, C, H, W]`` as part of the neuron's own call.
 
     The spikes are gone when it returns, and their gradient makes place for that of the input.
+    Where channels lie innermost, ``binary`` spikes are handed over as one bit each.
     """
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Window, *, binary: bool) -> None:
         self._window = window
+        self._is_binary = binary
 
-    def forward(self, output: Tensor) -> tuple[Tensor, Tensor]:
+    def spikes(self, like: Tensor) -> torch.dtype | None:
+        """``torch.int32``, bits, where the kernel of the pooling takes them."""
+        is_packed = self._is_binary and takes_bits(like.flatten(0, 1), self._window)
+        return torch.int32 if is_packed else None
+
+    def forward(self, output: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """The maxima, and which value of each window won."""
-        y, winners = pool_forward(output.flatten(0, 1), self._window)
-        return y.view(*output.shape[:2], *y.shape[1:]), winners
+        if output.dtype == torch.int32:
+            y, winners = pool_bits_forward(output, like.flatten(0, 1), self._window)
+        else:
+            y, winners = pool_forward(output.flatten(0, 1), self._window)
+        return y.view(*like.shape[:2], *y.shape[1:]), winners
 
     def backward(self, kept: Tensor, gradient: Tensor, like: Tensor) -> Tensor:
         """The gradient of the spikes, which lie as ``like``."""

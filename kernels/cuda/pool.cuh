@@ -32,6 +32,11 @@ template <typename SCALAR> DEVICE void store_run(const Run<SCALAR>& run, SCALAR*
     *(word*)to = bits;
 }
 
+// The winner where all values are equal: the first in scan order, as in torch.
+DEVICE int first_of_window(int top, int left) {
+    return (top < 0 ? -top : 0) * KERNEL_W + (left < 0 ? -left : 0);
+}
+
 // One thread: two windows, one above the other, of V neighbouring values.
 GLOBAL void LAUNCH_BOUNDS pool_forward(Pool a) {
     const unsigned runs = a.inner / V, pairs = (a.pooled_height + 1) / 2;
@@ -53,8 +58,7 @@ GLOBAL void LAUNCH_BOUNDS pool_forward(Pool a) {
         const int row = 2 * pair + half;
         if (row >= (int)a.pooled_height) break;
         const int top = row * STRIDE_H - PADDING_H;
-        // All values equal, the first in scan order wins, as in torch.
-        const int first = (top < 0 ? -top : 0) * KERNEL_W + (left < 0 ? -left : 0);
+        const int first = first_of_window(top, left);
         real best[V];
         int winner[V];
         UNROLL for (int v = 0; v < V; ++v) {
@@ -84,42 +88,62 @@ GLOBAL void LAUNCH_BOUNDS pool_forward(Pool a) {
     store_run(both, winners);
 }
 
-// One thread: V neighbouring values of the map collect from the windows that they won.
+// Windows that reach into block b of the map, which is one stride long: b + FIRST to b + LAST.
+#define FIRST(KERNEL, STRIDE, PADDING) (1 - ((KERNEL) - (PADDING) + (STRIDE) - 1) / (STRIDE))
+#define LAST(STRIDE, PADDING) (((STRIDE) - 1 + (PADDING)) / (STRIDE))
+#define TOP FIRST(KERNEL_H, STRIDE_H, PADDING_H)
+#define LEFT FIRST(KERNEL_W, STRIDE_W, PADDING_W)
+#define ROWS (LAST(STRIDE_H, PADDING_H) - TOP + 1)
+#define COLUMNS (LAST(STRIDE_W, PADDING_W) - LEFT + 1)
+
+// One thread: a block of the map, of V neighbouring values, collects from the windows it won.
 GLOBAL void LAUNCH_BOUNDS pool_backward(Pool a) {
-    const unsigned runs = a.inner / V;
-    const int pairs = ((int)a.pooled_height + 1) / 2;
+    const unsigned runs = a.inner / V, pairs = (a.pooled_height + 1) / 2;
+    const unsigned down = (a.height + STRIDE_H - 1) / STRIDE_H;
+    const unsigned across = (a.width + STRIDE_W - 1) / STRIDE_W;
     unsigned place = blockIdx.x * THREADS + threadIdx.x;
-    if (place >= a.images * a.height * a.width * runs) return;
-    storage* map = a.map + (long long)place * V;
+    if (place >= a.images * down * across * runs) return;
     const unsigned run = place % runs;
     place /= runs;
-    const int w = (int)(place % a.width) + PADDING_W;  // in the padded map
-    place /= a.width;
-    const int h = (int)(place % a.height) + PADDING_H;
-    const long long image = place / a.height;
+    const int column = (int)(place % across);
+    place /= across;
+    const int row = (int)(place % down);
+    const long long image = place / down;
+    storage* map = a.map + image * a.height * a.width * a.inner + run * V;
     const storage* pooled = a.pooled + image * a.pooled_height * a.pooled_width * a.inner + run * V;
     const unsigned char* winners = a.winners + image * pairs * a.pooled_width * a.inner + run * V;
-    // The windows from `first` to `last` hold this value.
-    const int first_row = h < KERNEL_H ? 0 : (h - KERNEL_H) / STRIDE_H + 1;
-    const int first_column = w < KERNEL_W ? 0 : (w - KERNEL_W) / STRIDE_W + 1;
-    const int last_row = h / STRIDE_H, last_column = w / STRIDE_W;
-    real sum[V];
-    UNROLL for (int v = 0; v < V; ++v) sum[v] = 0;
-    UNROLL for (int i = 0; i < (KERNEL_H + STRIDE_H - 1) / STRIDE_H; ++i) {
-        UNROLL for (int j = 0; j < (KERNEL_W + STRIDE_W - 1) / STRIDE_W; ++j) {
-            const int row = first_row + i, column = first_column + j;
-            if (row > last_row || column > last_column) continue;
-            if (row >= (int)a.pooled_height || column >= (int)a.pooled_width) continue;
-            const int mine = (h - row * STRIDE_H) * KERNEL_W + w - column * STRIDE_W;
-            const Run<storage> grad =
-                load_run(pooled + ((long long)row * a.pooled_width + column) * a.inner);
-            const Run<unsigned char> both =
-                load_run(winners + ((long long)(row / 2) * a.pooled_width + column) * a.inner);
-            UNROLL for (int v = 0; v < V; ++v)
-                if ((both.of[v] >> 4 * (row & 1) & 15) == mine) sum[v] += to_real(grad.of[v]);
+    real sum[STRIDE_H][STRIDE_W][V];
+    UNROLL for (int h = 0; h < STRIDE_H; ++h) UNROLL for (int w = 0; w < STRIDE_W; ++w)
+        UNROLL for (int v = 0; v < V; ++v) sum[h][w][v] = 0;
+    UNROLL for (int i = 0; i < ROWS; ++i) {
+        const int y = row + TOP + i;
+        Run<storage> grad[COLUMNS];
+        Run<unsigned char> both[COLUMNS];
+        UNROLL for (int j = 0; j < COLUMNS; ++j) {
+            const int x = column + LEFT + j;
+            // A window that does not exist has a gradient of 0, wherever it is added.
+            grad[j] = Run<storage>{};
+            both[j] = Run<unsigned char>{};
+            if ((unsigned)y >= a.pooled_height || (unsigned)x >= a.pooled_width) continue;
+            grad[j] = load_run(pooled + (y * (int)a.pooled_width + x) * a.inner);
+            both[j] = load_run(winners + (y / 2 * (int)a.pooled_width + x) * a.inner);
+        }
+        UNROLL for (int j = 0; j < COLUMNS; ++j) UNROLL for (int v = 0; v < V; ++v) {
+            const int winner = both[j].of[v] >> 4 * (y & 1) & 15;
+            const real value = to_real(grad[j].of[v]);
+            UNROLL for (int h = 0; h < STRIDE_H; ++h) UNROLL for (int w = 0; w < STRIDE_W; ++w) {
+                // Where this value lies in the window.
+                const int m = h + PADDING_H - (TOP + i) * STRIDE_H;
+                const int n = w + PADDING_W - (LEFT + j) * STRIDE_W;
+                if (m < 0 || m >= KERNEL_H || n < 0 || n >= KERNEL_W) continue;
+                if (winner == m * KERNEL_W + n) sum[h][w][v] += value;
+            }
         }
     }
-    Run<storage> out;
-    UNROLL for (int v = 0; v < V; ++v) out.of[v] = to_storage(sum[v]);
-    store_run(out, map);
+    UNROLL for (int h = 0; h < STRIDE_H; ++h) UNROLL for (int w = 0; w < STRIDE_W; ++w) {
+        const unsigned y = row * STRIDE_H + h, x = column * STRIDE_W + w;
+        Run<storage> out;
+        UNROLL for (int v = 0; v < V; ++v) out.of[v] = to_storage(sum[h][w][v]);
+        if (y < a.height && x < a.width) store_run(out, map + (y * a.width + x) * a.inner);
+    }
 }

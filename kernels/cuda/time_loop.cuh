@@ -85,25 +85,49 @@ struct Constants {
     real number[SOME(NUMBERS)];
 };
 
-DEVICE void pick(const Operand& from, long long n, real (&out)[W]) {
-    if (from.array == nullptr || from.count == 1) {
-        const real value = from.array == nullptr ? from.value : from.array[0];
-        UNROLL for (int w = 0; w < W; ++w) out[w] = value;
-    } else if ((n + W) >> 32) {
-        UNROLL for (int w = 0; w < W; ++w)
-            out[w] = from.array[((unsigned long long)n + w) / from.inner % from.count];
+// Which element of an operand each of W neighbouring neurons reads.
+struct Places {
+    unsigned inner, count;  // of the operand that it was found for
+    unsigned of[W];
+};
+
+DEVICE void find_places(Places& at, const Operand& from, long long n) {
+    if (at.inner == from.inner && at.count == from.count) return;  // divisions take longest
+    at.inner = from.inner;
+    at.count = from.count;
+    const unsigned long long row = (n + W) >> 32 ? (unsigned long long)n / from.inner
+                                                 : (unsigned)n / from.inner;
+    unsigned within = (unsigned)(n - row * from.inner);
+    unsigned element = row >> 32 ? (unsigned)(row % from.count) : (unsigned)row % from.count;
+    UNROLL for (int w = 0; w < W; ++w) {
+        at.of[w] = element;
+        if (++within == from.inner) {
+            within = 0;
+            if (++element == from.count) element = 0;
+        }
+    }
+}
+
+// Operands are the parameters, then the initial states. Those that are one number stay in constant
+// memory, where instructions read them; others take a register for each neuron.
+DEVICE void pick(Places& at, const Arguments& a, int operand, long long n, real (&out)[W]) {
+    const bool is_initial = operand >= PARAMETERS;
+    const Operand& from = is_initial ? a.initial[operand - PARAMETERS] : a.parameters[operand];
+    if (ONE_NUMBER >> operand & 1) {
+        UNROLL for (int w = 0; w < W; ++w) out[w] = from.value;
     } else {
-        // Division of 32 bits is several times as quick.
-        UNROLL for (int w = 0; w < W; ++w)
-            out[w] = from.array[((unsigned)n + w) / from.inner % from.count];
+        find_places(at, from, n);
+        UNROLL for (int w = 0; w < W; ++w) out[w] = from.array[at.of[w]];
     }
 }
 
 DEVICE Constants constants(const Arguments& a, long long n) {
     Constants c;
+    Places at;
+    at.inner = 0;
     UNROLL for (int i = 0; i < PARAMETERS; ++i) {
         real value[W];
-        pick(a.parameters[i], n, value);
+        pick(at, a, i, n, value);
         UNROLL for (int w = 0; w < W; ++w) c.parameter[w][i] = value[w];
     }
     UNROLL for (int i = 0; i < NUMBERS; ++i) c.number[i] = a.numbers[i];
@@ -112,10 +136,12 @@ DEVICE Constants constants(const Arguments& a, long long n) {
 
 // The state before step t, which is 0 or a multiple of EVERY.
 DEVICE void restore(Neurons& now, const Arguments& a, long long t, long long n) {
+    Places at;
+    at.inner = 0;
     UNROLL for (int s = 0; s < STATES; ++s) {
         if (t == 0) {
             real value[W];
-            pick(a.initial[s], n, value);
+            pick(at, a, PARAMETERS + s, n, value);
             UNROLL for (int w = 0; w < W; ++w) now.state[w][s] = value[w];
         } else {
             const long long row = (t / EVERY - 1) * STATES + s;
@@ -194,7 +220,7 @@ DEVICE void run_segment(Neurons& now, const Constants& c, const Pack (&x)[SOME(I
     }
 }
 
-GLOBAL void LAUNCH_BOUNDS forward(const Arguments a) {
+GLOBAL void BOUNDS forward(const Arguments a) {
     long long n = ((long long)blockIdx.x * THREADS + threadIdx.x) * W;
     const bool active = n < a.neurons;
 #if SPIKES == 2
@@ -320,7 +346,7 @@ DEVICE void reverse_time(Neurons& d, real (&sums)[W][SOME(WANTED)], const Argume
     }
 }
 
-GLOBAL void LAUNCH_BOUNDS backward(const Arguments a) {
+GLOBAL void BOUNDS backward(const Arguments a) {
     const long long n = ((long long)blockIdx.x * THREADS + threadIdx.x) * W;
     Neurons d;
     real sums[W][SOME(WANTED)];

@@ -116,6 +116,17 @@ class SpikingModel(nn.Module):
             )
 
 
+def mean_of_map(x: Tensor) -> Tensor:
+    """The mean over ``H`` and ``W``: ``[T, B, C, H, W]`` -> ``[T, B, C]``.
+
+    Its gradient lies in memory as ``x`` does. torch writes it in the order of the dimensions, so of
+    a channels-last map all layers before would get it in strides other than their own.
+    """
+    if x.stride(2) == 1 < x.shape[2]:
+        return x.movedim(2, -1).mean((2, 3))
+    return x.mean((-2, -1))
+
+
 def initialise(model: nn.Module) -> None:
     """Weights of linear maps and convolutions normal (0.02, cut at two units), biases zero.
 

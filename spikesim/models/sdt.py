@@ -13,7 +13,7 @@ from spikesim.layers import (
     conv_bn_neuron,
     in_turn,
 )
-from spikesim.models.base import NeuronChoice, SpikingModel, Task, initialise
+from spikesim.models.base import NeuronChoice, SpikingModel, Task, initialise, mean_of_map
 from spikesim.models.transformer import (
     check_sizes,
     halve,
@@ -80,7 +80,7 @@ class SDT(SpikingModel):
     def classify(self, x: Tensor) -> Tensor:
         """Class values ``[T, B, K]`` of a checked input."""
         x = self.blocks(self.stem(x))
-        values: Tensor = self.head(self.neuron(x.mean((-2, -1))))
+        values: Tensor = self.head(self.neuron(mean_of_map(x)))
         return values
 
 

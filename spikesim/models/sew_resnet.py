@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikesim.errors import UserError, nearest
 from spikesim.layers import SpikingSequential, TimeDistributed, conv_bn_neuron
-from spikesim.models.base import NeuronChoice, SpikingModel, Task
+from spikesim.models.base import NeuronChoice, SpikingModel, Task, mean_of_map
 from spikesim.models.transformer import halve
 
 CONNECT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -79,7 +79,7 @@ class SEWResNet(SpikingModel):
     def classify(self, x: Tensor) -> Tensor:
         """Class values ``[T, B, K]`` of a checked input."""
         x = self.blocks(self.stem(x))
-        values: Tensor = self.head(x.mean((-2, -1)))
+        values: Tensor = self.head(mean_of_map(x))
         return values
 
 

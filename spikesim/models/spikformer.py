@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from spikesim.attention import SSA
 from spikesim.layers import SpikingSequential, TimeDistributed, conv_bn_neuron
-from spikesim.models.base import NeuronChoice, SpikingModel, Task, initialise
+from spikesim.models.base import NeuronChoice, SpikingModel, Task, initialise, mean_of_map
 from spikesim.models.transformer import (
     check_sizes,
     halve,
@@ -82,7 +82,7 @@ class Spikformer(SpikingModel):
         """Class values ``[T, B, K]`` of a checked input."""
         x = self.stem(x)
         x = self.blocks(x + self.position(x))
-        values: Tensor = self.head(x.mean((-2, -1)))
+        values: Tensor = self.head(mean_of_map(x))
         return values
 
 

@@ -125,7 +125,7 @@ def test_a_missing_peer_says_so(
     assert found["snnTorch"] == "not installed: snntorch"
     assert found["Norse"] == "not installed: norse"
     assert found["spikesim"] is None
-    assert "not installed: norse" in modules("tables").troubles([entry])[1]
+    assert "not installed: norse" in modules("tables_text").troubles([entry])[1]
 
 
 def test_time_that_is_used_up_is_said(modules: Callable[[str], ModuleType]) -> None:
@@ -139,7 +139,7 @@ def lif_row(modules: Callable[[str], ModuleType], deadline: float) -> dict[str, 
     neurons, measure = modules("neurons"), modules("measure")
     quick = measure.Run(torch.device("cpu"), 2, 1, True, False, deadline)
     row = neurons.Row("LIF", neurons.FORWARD, torch.float32, (3, 2, 17))
-    bench = neurons.Bench(quick, [row])
+    bench = neurons.Bench(quick, [row], {})
     for rank in (0, 1):
         list(bench.measure(rank))
     found: dict[str, Any] = bench.entries(bandwidth=10.0)[0]

@@ -228,3 +228,26 @@ def test_nothing_is_launched_for_an_empty_batch() -> None:
 def test_options_flush_nothing() -> None:
     assert "-ftz=false" in cupy_module.OPTIONS
     assert not any("fast" in option for option in cupy_module.OPTIONS)
+
+
+@pytest.mark.parametrize("neuron", [LIF(), PLIF()])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gradient_that_begins_between_two_words(neuron: Neuron, dtype: torch.dtype) -> None:
+    neuron = neuron.to(CUDA)
+    x = torch.randn(6, 2, 256, device=CUDA).to(dtype).requires_grad_()
+    g = torch.randn(x.numel() + 1, device=CUDA).to(dtype)[1:].view(x.shape)
+    (expected,) = torch.autograd.grad(neuron(x), x, g.clone())
+    for _ in range(2):  # the second call is a remembered one
+        assert torch.equal(torch.autograd.grad(neuron(x), x, g)[0], expected)
+    assert torch.equal(torch.autograd.grad(neuron.run(x)[0], x, g)[0], expected)
+
+
+def test_a_call_made_again_gives_the_same_bits() -> None:
+    x = torch.randn(40, 2, 3, 64, device=CUDA, requires_grad=True)
+    g = torch.randn_like(x)
+    for neuron in (LIF(), LIF(torch.tensor([1.5, 2.0, 8.0]), learnable=["tau", "v_reset"])):
+        neuron.to(CUDA)
+        leaves = [x, *neuron.parameters()]
+        found = [torch.autograd.grad(neuron(x), leaves, g) for _ in range(3)]
+        for later in found[1:]:
+            assert all(torch.equal(a, b) for a, b in zip(later, found[0], strict=True))

@@ -17,6 +17,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from spikesim import ops
 from spikesim.kernels import fused, numba_backend, operator, threads
 from spikesim.kernels.numba_backend import NumbaBackend
 from spikesim.neuron import Neuron
@@ -93,6 +94,26 @@ class _Run(torch.nn.Module):
 
 def _prefixed(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"neuron.{name}": value for name, value in parameters.items()}
+
+
+def test_a_comparison_is_all_that_backward_keeps() -> None:
+    class Larger(Neuron):
+        states = ("v",)
+
+        def step(self, state: Named, inputs: Named, p: Named) -> tuple[Named, Tensor]:
+            v = ops.where(inputs.x > state.v, 0.5 * inputs.x, 0.25 * state.v)
+            return Named(v=v), v
+
+    neuron = Larger()
+    (kept,) = neuron.bound().program.kept
+    assert next(line.op for line in neuron.bound().program.lines if line.name == kept) == ">"
+    found = []
+    for backend in ("torch", "numba"):
+        neuron.backend = backend
+        x = torch.randn(20, 1, 70, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        output = neuron(x)
+        found.append((output, *torch.autograd.grad((output * output.detach()).sum(), x)))
+    assert all(map(torch.equal, *found))
 
 
 @pytest.mark.parametrize("neurons", [1, 32, 1025])
@@ -275,10 +296,12 @@ def test_loops_are_vectors_of_float32() -> None:
     texts = {
         variant.is_forward: next(iter(kernel.inspect_llvm().values()))
         for (key, variant), kernel in numba_backend._kernels.items()
-        if variant.storage == "float32" and key == LIF(tau=3.0).bound().program.key
+        if (variant.storage, variant.spikes) == ("float32", "storage")
+        and key == LIF(tau=3.0).bound().program.key
     }
     assert set(texts) == {True, False}
     for text in texts.values():
         assert "double" not in text
         assert re.search(r"fsub <\d+ x float>", text)
+        assert re.search(r"phi <\d+ x float>", text), "states do not stay in registers"
     assert re.search(r"fdiv <\d+ x float>", texts[False]), "the walk back is not vectorised"

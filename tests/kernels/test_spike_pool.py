@@ -1,28 +1,19 @@
 """The pool with four bits a window: torch's own is the oracle, ties, NaN and all."""
 
-import ctypes
-from collections.abc import Callable
 from itertools import product
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from spikesim.kernels import pool
-from spikesim.kernels.pool import Window
-from spikesim.kernels.print_cuda import cuda_file
 from spikesim.pool import MaxPool2d
 
-Compile = Callable[[str], ctypes.CDLL]
 CPU_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 # (kernel, stride, padding)
 WINDOWS = [(3, 2, 1), (2, 2, 0), (3, 1, 1), (3, 2, 0), ((3, 2), (2, 1), (1, 0)), (4, 3, 2)]
 SIZES = [(1, 1), (5, 4), (8, 9), (16, 2)]
-GUARD = 64
 
 
 def maps(kind: str, shape: tuple[int, ...], dtype: torch.dtype, *, last: bool = False) -> Tensor:
@@ -120,6 +111,7 @@ def test_one_bit_a_value_is_kept_at_stride_two() -> None:
     ("options", "x"),
     [
         ({"kernel_size": 5}, torch.randn(2, 3, 9, 9)),
+        ({"kernel_size": 2, "stride": (2, 9)}, torch.randn(2, 3, 9, 9)),
         ({"kernel_size": 2, "dilation": 2}, torch.randn(2, 3, 9, 9)),
         ({"kernel_size": 2, "ceil_mode": True}, torch.randn(2, 3, 9, 9)),
         ({"kernel_size": 2}, torch.randn(3, 9, 9)),
@@ -145,97 +137,6 @@ def test_second_derivative_is_refused() -> None:
     (of_x,) = torch.autograd.grad(MaxPool2d(2)(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         of_x.sum().backward()
-
-
-class Kernels:
-    """The CUDA text of one window, dtype and width, compiled for the host."""
-
-    def __init__(self, compile_on_host: Compile, dtype: torch.dtype, run: int, window: Window):
-        self.run, self.window = run, window
-        ptx = f'#include "{Path(__file__).with_name("host_ptx.h")}"\n'
-        text = pool.cuda_text(dtype, run, window).replace(cuda_file("ptx.cuh"), ptx)
-        self._library = compile_on_host(
-            text
-            + """
-            extern "C" void run_forward(unsigned grid, Pool* a) {
-                launch(grid, THREADS, [&] { pool_forward(*a); });
-            }
-            extern "C" void run_backward(unsigned grid, Pool* a) {
-                launch(grid, THREADS, [&] { pool_backward(*a); });
-            }
-            """
-        )
-
-    def __call__(self, which: str, over: Tensor, x: Tensor, y: Tensor, winners: Tensor) -> None:
-        last = pool.memory_format(x) == torch.channels_last
-        images, inner = (x.shape[0], x.shape[1]) if last else (x.shape[0] * x.shape[1], 1)
-        addresses = x.data_ptr(), y.data_ptr(), winners.data_ptr()
-        sizes = images, x.shape[2], x.shape[3], inner, y.shape[2], y.shape[3]
-        arguments = np.array([(*addresses, *sizes)], pool._LAUNCH)
-        grid = -(-over.numel() // (self.run * pool._THREADS))
-        function = getattr(self._library, f"run_{which}")
-        function(ctypes.c_uint(grid), ctypes.c_void_p(arguments.ctypes.data))
-
-
-def poisoned(shape: tuple[int, ...], dtype: torch.dtype, last: bool) -> tuple[Tensor, Tensor]:
-    """A map to be written, in the middle of NaN (or 99), and all of it."""
-    whole = torch.full(
-        (int(np.prod(shape)) + 2 * GUARD,), float("nan") if dtype.is_floating_point else 99
-    )
-    whole = whole.to(dtype)
-    inside = whole[GUARD : whole.numel() - GUARD]
-    if last:
-        m, c, h, w = shape
-        return inside.view(m, h, w, c).permute(0, 3, 1, 2), whole
-    return inside.view(shape), whole
-
-
-def guards_hold(whole: Tensor) -> bool:
-    ends = torch.cat([whole[:GUARD], whole[-GUARD:]])
-    return bool((ends.isnan() if whole.dtype.is_floating_point else ends == 99).all())
-
-
-@pytest.mark.parametrize(
-    ("dtype", "run_of", "channels", "window"),
-    [
-        (torch.float32, 1, 3, WINDOWS[0]),
-        (torch.float32, 4, 8, WINDOWS[0]),
-        (torch.bfloat16, 1, 3, WINDOWS[2]),
-        (torch.bfloat16, 8, 16, WINDOWS[0]),
-        (torch.float16, 8, 8, WINDOWS[1]),
-        (torch.float64, 2, 6, WINDOWS[4]),
-    ],
-)
-def test_cuda_text_on_the_host(
-    compile_on_host: Compile, dtype: torch.dtype, run_of: int, channels: int, window: tuple
-) -> None:
-    wide = Window(*(pair if isinstance(pair, tuple) else (pair, pair) for pair in window))
-    kernels = Kernels(compile_on_host, dtype, run_of, wide)
-    for kind, size in product(("spikes", "special"), SIZES):
-        if not fits(window, size):
-            continue
-        x = maps(kind, (2, channels, *size), dtype, last=run_of > 1)
-        last = pool.memory_format(x) == torch.channels_last
-        if run_of > 1 and not last:
-            continue  # a single column: the same in both layouts
-        expected, expected_winners = pool._forward_torch(x, wide)
-        y, all_of_y = poisoned(tuple(expected.shape), dtype, last)
-        winners, all_winners = poisoned(tuple(expected_winners.shape), torch.uint8, last)
-        kernels("forward", winners, x, y, winners)
-        assert torch.equal(y.nan_to_num(7.0), expected.nan_to_num(7.0))
-        assert torch.equal(y.isnan(), expected.isnan())
-        assert torch.equal(winners, expected_winners)
-        grad = torch.randn(y.shape, dtype=torch.float32).to(dtype)
-        if last:
-            grad = grad.contiguous(memory_format=torch.channels_last)
-        of_x, all_of_x = poisoned(tuple(x.shape), dtype, last)
-        kernels("backward", of_x, of_x, grad, winners)
-        # Sums of up to four or nine in float32, rounded once; torch's CPU sums in the map's dtype.
-        real = torch.float64 if dtype == torch.float64 else torch.float32
-        lies = pool.memory_format(x)
-        summed = pool._backward_torch(grad.to(real), winners, x.shape, lies, wide)
-        assert torch.equal(of_x, summed.to(dtype))
-        assert all(map(guards_hold, (all_of_y, all_winners, all_of_x)))
 
 
 @pytest.mark.gpu

@@ -1,9 +1,7 @@
 """The CUDA text of neurons, compiled by the host compiler: no GPU is needed to test its logic."""
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,45 +10,10 @@ import torch
 from spikesim.kernels import cupy_backend
 from spikesim.kernels.call import EVERY
 from spikesim.kernels.cupy_backend import CupyBackend
-from spikesim.kernels.print_cuda import Variant, cuda_file, cuda_text
-from spikesim.kernels.program import Program, bind
+from spikesim.kernels.print_cuda import Variant, cuda_text
+from spikesim.kernels.program import bind
 from spikesim.neuron import Neuron
 from spikesim.neurons import ALIF, LIF, PLIF, Izhikevich
-
-ENTRIES = """
-extern "C" long long size_of_arguments() { return sizeof(Arguments); }
-extern "C" void run(int is_forward, int grid, int block, const void* bytes) {
-    Arguments a;
-    std::memcpy(&a, bytes, sizeof a);
-    launch(grid, block, [&] { is_forward ? forward(a) : backward(a); });
-}
-"""
-
-
-class HostModule:
-    """A module whose kernels run on the host."""
-
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self.library = library
-        library.size_of_arguments.restype = ctypes.c_longlong
-
-    def launch(
-        self, name: str, device: torch.device, grid: int, block: int, arguments: bytes
-    ) -> None:
-        assert len(arguments) == self.library.size_of_arguments()
-        self.library.run(int(name == "forward"), grid, block, arguments)
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch, compile_on_host: Callable[[str], Any]) -> CupyBackend:
-    ptx = f'#include "{Path(__file__).with_name("host_ptx.h")}"\n'
-
-    def kernel(program: Program, variant: Variant) -> HostModule:
-        text = cuda_text(program, variant, EVERY).replace(cuda_file("ptx.cuh"), ptx)
-        return HostModule(compile_on_host(text + ENTRIES))
-
-    monkeypatch.setattr(cupy_backend, "_kernel", kernel)
-    return CupyBackend()
 
 
 @pytest.fixture
