@@ -58,16 +58,14 @@ def choose(
         width = 4 if is_half and (segment == 4 or (steps > 16 and lines <= 25)) else 2
         width = 1 if lines > 60 and not is_half else width
         threads = 64 if is_half and width == 2 else 128
-        if is_half and segment == 16 and len(program.kept) <= 2:
+        if is_half and 8 < steps <= 16 and len(program.kept) <= 2:
             # Bounding the registers to those of six blocks lets more threads wait for memory.
-            is_light = len(program.kept) == 1 and not program.wanted
-            width = 4 if is_light else width
-            threads, blocks = (64, 6) if is_light or width == 2 else (threads, None)
+            width = 4 if len(program.kept) == 1 and not program.wanted else 2
+            threads, blocks = 64, 6
     elif spikes == "bits":
         width, segment = (8, min(segment, 8)) if is_half else (4, 4)
     elif is_half:
-        width = 4
-        segment = min(segment, 16 if lines <= 8 else 8 if lines <= 20 else 4)
+        width, segment = 4, 4
     else:
         segment = min(segment, 8)
     if storage == torch.float64:

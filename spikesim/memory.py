@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesim.attention import SSA
-from spikesim.conv import int_padding
+from spikesim.conv import FewChannelConv2d, int_padding
 from spikesim.counts import Largest, followed
 from spikesim.errors import UserError, nearest
 from spikesim.neuron import Neuron
@@ -22,6 +22,7 @@ from spikesim.packed import (
     PackedConv1d,
     PackedConv2d,
     PackedConv3d,
+    PackedFewChannelConv2d,
     PackedLinear,
     PackedSSA,
 )
@@ -32,6 +33,7 @@ _PACKED: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: PackedLinear,
     nn.Conv1d: PackedConv1d,
     nn.Conv2d: PackedConv2d,
+    FewChannelConv2d: PackedFewChannelConv2d,
     nn.Conv3d: PackedConv3d,
     SSA: PackedSSA,
 }
@@ -53,8 +55,8 @@ def pack_spikes(
     layer are refused, and so is ``torch.func.vmap``.
 
     Args:
-        model: any module; layers of exactly ``nn.Linear`` and ``nn.Conv1d`` to ``nn.Conv3d``
-            are considered, not subclasses.
+        model: any module; layers of exactly ``nn.Linear``, ``nn.Conv1d`` to ``nn.Conv3d`` and
+            ``FewChannelConv2d`` are considered, not their subclasses.
         x: an input to follow, such as zeros of two samples; a
             :class:`~spikesim.models.base.SpikingModel` knows its own.
         check: look at the values in every call, and raise where they are not what they should

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from spikesim.attention import SSA
-from spikesim.conv import autocast, int_padding
+from spikesim.conv import FewChannelConv2d, autocast, int_padding
 from spikesim.errors import UserError
 from spikesim.kernels import bits
 from spikesim.kernels.layout import is_dense
@@ -101,6 +101,10 @@ class PackedConv1d(_PackedConv, nn.Conv1d):
 
 class PackedConv2d(_PackedConv, nn.Conv2d):
     """``nn.Conv2d`` on spikes."""
+
+
+class PackedFewChannelConv2d(_PackedConv, FewChannelConv2d):
+    """``FewChannelConv2d`` on spikes."""
 
 
 class PackedConv3d(_PackedConv, nn.Conv3d):
