@@ -11,6 +11,7 @@ from typing import Any
 
 from tables_memory import memory
 from tables_neurons import neurons_on_cpu, neurons_on_gpu
+from tables_simulators import simulators
 from tables_step import training_step
 
 HERE = Path(__file__).parent
@@ -26,12 +27,14 @@ every way that was tried, spreads, firing rates, versions and settings.
 | `memory.py` | what a layer needs beyond input, output and their gradients | `memory_h200.json` |
 | `training_step.py` | a whole training step of Spikformer 2-256 | `training_step_h200.json` |
 | `attention.py` | the products of spikes in attention | `attention_h200.json` |
+| `simulators.py` | whole networks beside NEST and Brian2 | `simulators_cpu.json` |
 | `event_loading.py` | recordings to batches | `event_loading_nmnist.json` |
 | `model_h200.py` | the CIFAR10-DVS model, plain torch reference | `model_h200.json` |
 
-All but the last two take `--device cpu --quick` to see that they run, and `--out FILE` for the
-JSON, which the same command again completes where a run was cut. The peers:
-`pip install --no-deps -r requirements-peers.txt`. A ratio is one of two figures of the same run:
+All but the last three take `--device cpu --quick` to see that they run (`simulators.py --quick`),
+and `--out FILE` for the JSON, which the same command again completes where a run was cut. The
+peers: `pip install --no-deps -r requirements-peers.txt`; NEST and Brian2 each in an environment of
+its own, `requirements-nest.txt` and `requirements-brian.txt` of this folder. A ratio is one of two figures of the same run:
 figures of different files are not to be divided by each other.
 """
 
@@ -44,6 +47,7 @@ def readme(results: Path = HERE / "results") -> str:
         *neurons_on_cpu(read(results, "neurons_cpu")),
         *memory(read(results, "memory_h200")),
         *training_step(read(results, "training_step_h200")),
+        *simulators(read(results, "simulators_cpu")),
     ]
     return "\n".join(parts)
 

@@ -120,6 +120,7 @@ store_uint8 = _store(I8, types.int64, _cut(I8))
 load_uint32 = _load(I32, types.uint64, lambda builder, value: builder.zext(value, I64))
 store_uint32 = _store(I32, types.int64, _cut(I32))
 load_uint64 = _load(I64, types.uint64)
+load_int64 = _load(I64, types.int64)
 
 
 @intrinsic

@@ -138,23 +138,22 @@ def _kernel(program: Program, variant: Variant) -> Kernel:
     if key not in _kernels:
         with _compiling:
             if key not in _kernels:
-                _kernels[key] = _compiled(numba_text(program, variant, stamp()))
+                _kernels[key] = imported(numba_text(program, variant, stamp())).run
     return _kernels[key]
 
 
-def _compiled(text: str) -> Kernel:
-    """Import a text, from its file, since numba caches no text that comes without one."""
+def imported(text: str) -> Any:
+    """The module of a text, from its file, since numba caches no text that comes without one."""
     name = f"spikesim_kernel_{hashlib.sha256(text.encode()).hexdigest()[:20]}"
     # Written once: a newer file would make numba compile again.
     path = kept(f"{name}.py", text.encode)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # numba looks there for what cached code refers to
     spec.loader.exec_module(module)
-    kernel: Kernel = module.run
-    return kernel
+    return module
 
 
 @cache

@@ -97,7 +97,7 @@ def numba_text(program: Program, variant: Variant, stamp: str) -> str:
         *(f"{name} = {value}" for name, value in _constants(program, variant).items()),
         *(f"{literal(value)} = real('{value}')" for value in literals(program)),
     )
-    return "\n".join((*head, "", *_filled(loop, places), ""))
+    return "\n".join((*head, "", *filled(loop, places), ""))
 
 
 def _imports(program: Program, variant: Variant) -> Iterator[str]:
@@ -157,7 +157,7 @@ def _addresses(program: Program, variant: Variant) -> Iterator[str]:
         yield "first_sample, first_step = load_uint64(position, 1), load_uint64(position, 2)"
 
 
-def _filled(text: str, places: Mapping[str, list[str]]) -> Iterator[str]:
+def filled(text: str, places: Mapping[str, list[str]]) -> Iterator[str]:
     """The text with what stands at its places, indented as they are."""
     for line in text.splitlines():
         place = re.fullmatch(r"( *)\$(\w+)", line)

@@ -13,7 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from spikesim.kernels.memory_numba import F32, F64, I1, I8, I16, I64
+from spikesim.kernels.memory_numba import F32, F64, I1, I8, I16, I32, I64
 from spikesim.kernels.time_loop_numba import WIDTH
 
 
@@ -98,3 +98,36 @@ take_float64, give_float64, move_float64 = _rows(F64)
 take_float16, give_float16, _ = _rows(I16)
 take_bfloat16, give_bfloat16 = take_float16, give_float16
 _, give_uint8, _ = _rows(I8)
+take_int32, give_int32, _ = _rows(I32)
+take_int64, give_int64, _ = _rows(I64)
+
+
+def _bits(element):
+    @intrinsic
+    def give_bits(typing, words, row, n):
+        """Write whether each of ``row[:n]`` is at least 1/2, as bits of whole 32-bit words."""
+
+        def code(context, builder, signature, args):
+            words, row, n = args
+            kind = ir.VectorType(element, WIDTH)
+            value = builder.load(builder.inttoptr(row, kind.as_pointer()))
+            flags = builder.fcmp_ordered(">=", value, ir.Constant(kind, [0.5] * WIDTH))
+            size = ir.IntType(WIDTH)
+            # A shift by all bits is undefined: n is at least 1.
+            unused = builder.sub(I64(WIDTH), n)
+            all_ = builder.lshr(size(-1), unused)
+            bits = builder.and_(builder.bitcast(flags, size), all_)
+            with builder.if_else(builder.icmp_signed(">", n, I64(32))) as (two, one):
+                with two:
+                    builder.store(bits, builder.inttoptr(words, size.as_pointer()), align=4)
+                with one:
+                    low = builder.trunc(bits, I32)
+                    builder.store(low, builder.inttoptr(words, I32.as_pointer()))
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 3), code
+
+    return give_bits
+
+
+give_bits_float32, give_bits_float64 = _bits(F32), _bits(F64)

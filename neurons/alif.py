@@ -74,7 +74,6 @@ class ALIF(Membrane):
         self.add_parameter("tau", tau, leak_constraint(leak, dt))
         self.add_parameter("tau_adaptation", tau_adaptation, leak_constraint(leak, dt))
         self.add_parameter("beta", beta)
-        self.check_learnable()
 
     def derived(self, p: Named) -> dict[str, Number]:
         """The fractions of membrane and adaptation lost in a step."""

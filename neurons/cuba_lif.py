@@ -72,7 +72,6 @@ class CUBALIF(Membrane):
         self.leak = leak
         self.add_parameter("tau", tau, leak_constraint(leak, dt))
         self.add_parameter("tau_synapse", tau_synapse, leak_constraint(leak, dt))
-        self.check_learnable()
 
     def derived(self, p: Named) -> dict[str, Number]:
         """The fractions of membrane and current lost in a step."""

@@ -67,7 +67,6 @@ class ILIF(Neuron):
         self.leak = leak
         self.add_parameter("tau", tau, leak_constraint(leak, dt))
         self.add_parameter("v_threshold", v_threshold, Positive())
-        self.check_learnable()
 
     def derived(self, p: Named) -> dict[str, Number]:
         """The fraction of ``v`` lost in a step."""

@@ -46,7 +46,6 @@ class IF(Membrane):
         learnable: Collection[str] = (),
     ) -> None:
         super().__init__(v_threshold, v_reset, detach_reset, surrogate, refractory, dt, learnable)
-        self.check_learnable()
 
     def step(self, state: Named, inputs: Named, p: Named) -> tuple[Named, Tensor]:
         """One step; see the class."""

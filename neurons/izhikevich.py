@@ -93,7 +93,6 @@ class Izhikevich(Neuron):
         self.add_parameter("u_decay", u_decay)
         self.add_parameter("v_initial", v_initial)
         self.add_parameter("u_initial", u_initial)
-        self.check_learnable()
 
     def initial(self, p: Named) -> dict[str, Number]:
         """``v_initial`` and ``u_initial``."""

@@ -44,7 +44,6 @@ class LI(Neuron):
         super().__init__(dt=dt, learnable=learnable)
         self.leak = leak
         self.add_parameter("tau", tau, leak_constraint(leak, dt))
-        self.check_learnable()
 
     def derived(self, p: Named) -> dict[str, Number]:
         """The fraction lost in a step."""

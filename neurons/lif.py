@@ -80,7 +80,6 @@ class LIF(Membrane):
         self.leak = leak
         self.decay_input = decay_input
         self.add_parameter("tau", tau, leak_constraint(leak, dt))
-        self.check_learnable()
 
     def derived(self, p: Named) -> dict[str, Number]:
         """The fraction of ``v - v_rest`` lost in a step."""

@@ -1,6 +1,7 @@
 """What the integrate-and-fire family shares: threshold, reset and refractoriness."""
 
 from collections.abc import Collection
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -29,6 +30,9 @@ class Membrane(Neuron):
     """
 
     states: tuple[str, ...] = ("v",)
+    threshold_name: ClassVar[str] = "v_threshold"
+    refractory_name: ClassVar[str] = "refractory"
+    """What the parameters are called."""
 
     def __init__(
         self,
@@ -41,14 +45,16 @@ class Membrane(Neuron):
         learnable: Collection[str],
     ) -> None:
         super().__init__(dt=dt, learnable=learnable)
-        if "refractory" in self.learnable:
-            raise UserError("refractory is counted in steps and cannot be learnable; fix it")
+        name = self.refractory_name
+        if name in self.learnable:
+            raise UserError(f"{name} is counted in steps and cannot be learnable; fix it")
         self.detach_reset = detach_reset
         self.surrogate = surrogate
-        self.add_parameter("v_threshold", v_threshold)
+        self.add_parameter(self.threshold_name, v_threshold)
         self.add_parameter("v_reset", v_reset)
-        self.add_parameter("refractory", refractory, NotNegative())
-        self.is_refractory = isinstance(refractory, Tensor) or refractory > 0
+        self.add_parameter(name, refractory, NotNegative())
+        held: Number = getattr(self, name)
+        self.is_refractory = isinstance(held, Tensor) or held > 0
         if self.is_refractory:
             self.states = (*self.states, "wait")
 
@@ -60,7 +66,7 @@ class Membrane(Neuron):
 
     def derived(self, p: Named) -> dict[str, Number]:
         """Steps without firing after a spike."""
-        return {"silent": round_(p.refractory / self.dt)} if self.is_refractory else {}
+        return {"silent": round_(p[self.refractory_name] / self.dt)} if self.is_refractory else {}
 
     def initial(self, p: Named) -> dict[str, Number]:
         """At rest, ready to fire."""
@@ -75,16 +81,21 @@ class Membrane(Neuron):
         """Compare the charged membrane ``u`` with the threshold, then reset."""
         if self.is_refractory:
             u = where(state.wait > 0.0, state.v, u)
-        state, s = self.emit(state, u - p.v_threshold, p)
+        threshold = p[self.threshold_name]
+        state, s = self.emit(state, u - threshold, p)
         r = detach(s) if self.detach_reset else s
         if self.v_reset is None:
-            return state.replace(v=u - r * p.v_threshold), s
+            return state.replace(v=u - r * threshold), s
         v = (1.0 - r) * u
         return state.replace(v=v if self.rests_at_zero else v + r * p.v_reset), s
 
+    def fires(self, excess: Tensor, p: Named) -> Tensor:
+        """Whether the membrane fires, were it not refractory."""
+        return self.spike(excess)
+
     def emit(self, state: Named, excess: Tensor, p: Named) -> tuple[Named, Tensor]:
-        """Spike where ``excess >= 0`` and the neuron is not refractory; count the wait."""
-        s = self.spike(excess)
+        """Spike where the membrane fires and is not refractory; count the wait."""
+        s = self.fires(excess, p)
         if not self.is_refractory:
             return state, s
         s = where(state.wait > 0.0, 0.0, s)

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 
 
 class _Complete(type):
-    """Records the step of each new neuron, so that no later call has to, compiled or not."""
+    """Checks each new neuron, and records its step, so that no later call has to."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         made = super().__call__(*args, **kwargs)
+        made.check_learnable()
         made.record()
         return made
 
@@ -43,8 +44,8 @@ class Neuron(Parameters, metaclass=_Complete):
     new one. Storage may be float16 or bfloat16; arithmetic and state are then float32.
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("x",)
-    """Names of what arrives in a step; a plain tensor goes to the first."""
+    inputs: tuple[str, ...] = ("x",)
+    """Names of what arrives in a step; a plain tensor is the only one."""
     states: tuple[str, ...] = ()
     """Names of the state variables; an option such as refractoriness may add one."""
     spiking: ClassVar[bool] = True

@@ -65,7 +65,9 @@ class Parameters(nn.Module):
         elif array.dim() == 0:
             setattr(self, name, float(array))
         else:
-            self.register_buffer(name, array.to(dtype))
+            # An array of numpy keeps its precision too, for a network in float64.
+            own = torch.as_tensor(value).dtype
+            self.register_buffer(name, array.to(own if own.is_floating_point else default))
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
@@ -73,7 +75,7 @@ class Parameters(nn.Module):
         return tuple(self._constraints)
 
     def check_learnable(self) -> None:
-        """Refuse a ``learnable`` name that is no parameter; call at the end of ``__init__``."""
+        """Refuse a ``learnable`` name that is no parameter."""
         unknown = [name for name in self.learnable if name not in self._constraints]
         if unknown:
             raise UserError(

@@ -17,7 +17,20 @@ from torch import Tensor
 from spikesim.kernels import fused
 from spikesim.kernels.call import Backend, Call, Gradients, Outputs
 from spikesim.neuron import Neuron
-from spikesim.neurons import ALIF, CUBALIF, IF, ILIF, LI, LIF, PLIF, Izhikevich
+from spikesim.neurons import (
+    ALIF,
+    CUBALIF,
+    IF,
+    ILIF,
+    LI,
+    LIF,
+    PLIF,
+    AdEx,
+    HodgkinHuxley,
+    Izhikevich,
+    LIFAlpha,
+    LIFCondExp,
+)
 from spikesim.ops import absolute, bernoulli, clamp, detach, exp, log, noise, spike, tanh, where
 from spikesim.surrogate import (
     ATan,
@@ -117,12 +130,14 @@ class Case:
     """Give and differentiate the states of every step, rather than of the last."""
     given_state: bool = False
     channels_last: bool = False
+    scale: float = 1.0
+    """Of the input."""
 
     def neuron(self) -> Neuron:
         neuron = self.make(**self.options)
         if self.learnable:
             names = [n for n in neuron.parameter_names if getattr(neuron, n) is not None]
-            names = [n for n in names if n != "refractory"]
+            names = [n for n in names if n not in ("refractory", "t_ref")]
             neuron = self.make(**self.options, learnable=names)
         sizes = {"scalar": (), "channel": self.shape[1:2], "neuron": self.shape[1:]}
         for key, value in list(neuron.named_parameters()):
@@ -133,7 +148,7 @@ class Case:
 
     def input(self) -> Tensor:
         x = 1.2 * torch.randn(self.steps, *self.shape, dtype=torch.float64) + 0.8
-        x = (30.0 * x if self.make is Izhikevich else x).to(self.dtype)
+        x = (self.scale * x).to(self.dtype)
         return x.movedim(2, -1).contiguous().movedim(-1, 2) if self.channels_last else x
 
 
@@ -165,10 +180,18 @@ CASES: dict[str, Case] = {
     ),
     "CUBALIF": Case(CUBALIF, {"tau": 2.0, "v_reset": None, "surrogate": Triangle()}, steps=40),
     "ALIF": Case(ALIF, {"tau": 2.0, "tau_adaptation": 5.0, "surrogate": Rectangle()}),
-    "Izhikevich": Case(Izhikevich, steps=40),
-    "Izhikevich float64": Case(Izhikevich, {"scheme": "euler"}, 40, dtype=torch.float64),
+    "Izhikevich": Case(Izhikevich, steps=40, scale=30.0),
+    "Izhikevich float64": Case(
+        Izhikevich, {"scheme": "euler"}, 40, dtype=torch.float64, scale=30.0
+    ),
     "LI": Case(LI, steps=40, learnable=False),
     "ILIF": Case(ILIF),
+    "LIFAlpha": Case(LIFAlpha, {"t_ref": 2.0}, 20, (2, 70), spread="neuron", scale=150.0),
+    "LIFCondExp": Case(LIFCondExp, steps=20, dtype=torch.float64, scale=20.0, bitwise=False),
+    "AdEx": Case(
+        AdEx, {"scheme": "rk4", "t_ref": 1.0}, dtype=torch.float64, scale=150.0, bitwise=False
+    ),
+    "HodgkinHuxley": Case(HodgkinHuxley, dtype=torch.float64, scale=100.0, bitwise=False),
     "LIF float16": Case(LIF, {"tau": 3.0}, 20, (2, 333), torch.float16),
     "LIF bfloat16": Case(LIF, {"tau": 3.0}, 20, (2, 333), torch.bfloat16),
     "custom": Case(Custom, shape=(2, 3, 11), spread="channel"),
@@ -246,12 +269,14 @@ def run(case: Case, neuron: Neuron, x: Tensor, weights: Sequence[Tensor], start:
     state = None
     if case.given_state:
         state = start.map(lambda v: v.to(x.device).detach().requires_grad_())
+    # The first input is x, others are a little of it.
+    given = {name: 0.1 * x if k else x for k, name in enumerate(neuron.inputs)}
     if case.traces:
-        rows = neuron.trace(x, state)
+        rows = neuron.trace(given, state)
         output = rows["output"].to(x.dtype)
         states = {name: rows[name] for name in neuron.states}
     else:
-        output, last = neuron.run(x, state)
+        output, last = neuron.run(given, state)
         states = dict(last)
     loss = (output * weights[0].to(output)).sum()
     for weight, value in zip(weights[1:], states.values(), strict=True):

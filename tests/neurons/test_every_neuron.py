@@ -11,7 +11,24 @@ from torch import Tensor
 
 from spikesim.kernels.tape import trace
 from spikesim.neuron import Neuron
-from spikesim.neurons import ALIF, CUBALIF, IF, ILIF, LI, LIF, PLIF, Izhikevich
+from spikesim.neurons import (
+    ALIF,
+    CUBALIF,
+    EIF,
+    IF,
+    ILIF,
+    LI,
+    LIF,
+    PLIF,
+    QIF,
+    AdEx,
+    HodgkinHuxley,
+    Izhikevich,
+    LIFAlpha,
+    LIFCondExp,
+    LIFDelta,
+    LIFExp,
+)
 from spikesim.neurons import __all__ as all_names
 from spikesim.surrogate import ATan, Smoothed
 from spikesim.types import Named
@@ -38,31 +55,72 @@ NEURONS: dict[str, Callable[..., Neuron]] = {
     "Izhikevich Euler": lambda **k: Izhikevich(scheme="euler", dt=0.5, **k),
     "LI": LI,
     "ILIF": ILIF,
+    "LIFDelta": LIFDelta,
+    "LIFExp": LIFExp,
+    "LIFExp at once": lambda **k: LIFExp(tau_ex=10.0, t_ref=0.0, **k),
+    "LIFAlpha": LIFAlpha,
+    "LIFCondExp": LIFCondExp,
+    "LIFCondExp Runge-Kutta": lambda **k: LIFCondExp(scheme="rk4", t_ref=0.0, **k),
+    "EIF": EIF,
+    "AdEx": lambda **k: AdEx(dt=0.5, **k),
+    "AdEx currents Runge-Kutta": lambda **k: AdEx(
+        e_ex=None, e_in=None, t_ref=1.0, scheme="rk4", **k
+    ),
+    "HodgkinHuxley": lambda **k: HodgkinHuxley(t_ref=1.0, **k),
+    "HodgkinHuxley Runge-Kutta": lambda **k: HodgkinHuxley(scheme="rk4", **k),
+    "QIF": QIF,
 }
-DETACHED = {name: NEURONS[name] for name in NEURONS if name not in ("LI",) and "Izh" not in name}
+RANDOM = {"LIFEscape", "PoissonNeuron"}
+"""These draw other numbers in each run; their tests are in test_noise.py."""
+PHYSICAL = {
+    "Izh": (30.0, 40.0),
+    "LIFDelta": (6.0, 8.0),
+    "LIFExp": (200.0, 250.0),
+    "LIFAlpha": (100.0, 150.0),
+    "LIFCond": (20.0, 30.0),
+    "EIF": (20.0, 40.0),
+    "AdEx": (100.0, 150.0),
+    "Hodgkin": (100.0, 200.0),
+}
+"""Spread and mean of an exciting input, of neurons in mV."""
+DETACHED = {
+    name: make
+    for name, make in NEURONS.items()
+    if not name.startswith(("LI ", "Izh", "Hodgkin", "QIF")) and name != "LI"
+}
 every = pytest.mark.parametrize("name", NEURONS)
 
 
 def _input(name: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    x = torch.randn(shape, dtype=dtype)
-    return 30.0 * x + 40.0 if name.startswith("Izh") else 1.2 * x + 0.8
+    spread, mean = _physical(name) or (1.2, 0.8)
+    return spread * torch.randn(shape, dtype=dtype) + mean
 
 
-def _smooth(neuron: Neuron) -> dict[str, Smoothed]:
+def _physical(name: str) -> tuple[float, float] | None:
+    return next((of for start, of in PHYSICAL.items() if name.startswith(start)), None)
+
+
+def _all(neuron: Neuron, x: Tensor) -> Tensor | dict[str, Tensor]:
+    """``x`` at the first receptor, and a little of it at the others."""
+    first, *others = neuron.inputs
+    return {first: x, **dict.fromkeys(others, 0.1 * x)} if others else x
+
+
+def _smooth(name: str, neuron: Neuron) -> dict[str, Smoothed]:
     if not hasattr(neuron, "surrogate"):
         return {}
     # As wide as the excursion of the membrane: about 1, or some ten mV.
-    return {"surrogate": Smoothed(ATan(0.05 if isinstance(neuron, Izhikevich) else 2.0))}
+    return {"surrogate": Smoothed(ATan(0.05 if _physical(name) else 2.0))}
 
 
 def test_the_catalogue_is_complete() -> None:
-    assert {type(make()).__name__ for make in NEURONS.values()} == set(all_names)
+    assert {type(make()).__name__ for make in NEURONS.values()} | RANDOM == set(all_names)
 
 
 @every
 def test_output_is_spikes_and_the_test_input_excites(name: str) -> None:
     neuron = NEURONS[name]()
-    out = neuron(_input(name, 40, 3, 17))
+    out = neuron(_all(neuron, _input(name, 40, 3, 17)))
     assert out.shape == (40, 3, 17)
     if neuron.spiking:
         levels = range(1 + getattr(neuron, "levels", 1))
@@ -77,8 +135,10 @@ def test_tape_computes_bitwise_what_torch_computes(name: str, dtype: torch.dtype
     x = _input(name, 20, 2, 33, dtype=dtype)
     state, p = neuron.initial_state(x[0]), neuron.values(x[0])
     for x_t in x:
-        expected, out = neuron.step(state, Named(x=x_t), p)
-        state, out_tape = tape.evaluate(state, Named(x=x_t), p)
+        given = _all(neuron, x_t)
+        inputs = Named(given if isinstance(given, dict) else {"x": given})
+        expected, out = neuron.step(state, inputs, p)
+        state, out_tape = tape.evaluate(state, inputs, p)
         assert torch.equal(out_tape, out)
         assert tuple(state) == neuron.states
         for variable in neuron.states:
@@ -97,9 +157,9 @@ def test_detach_reset_traces_too(name: str) -> None:
 def test_two_runs_of_t_are_one_of_2t_with_its_gradient(name: str) -> None:
     neuron = NEURONS[name]()
     x = _input(name, 24, 2, 9, dtype=torch.float64).requires_grad_()
-    whole, end = neuron.run(x)
-    first, middle = neuron.run(x[:12])
-    second, last = neuron.run(x[12:], middle)
+    whole, end = neuron.run(_all(neuron, x))
+    first, middle = neuron.run(_all(neuron, x[:12]))
+    second, last = neuron.run(_all(neuron, x[12:]), middle)
     assert torch.equal(whole, torch.cat([first, second]))
     assert all(torch.equal(end[k], last[k]) for k in neuron.states)
     weight = torch.randn_like(whole)
@@ -114,9 +174,9 @@ def test_two_runs_of_t_are_one_of_2t_with_its_gradient(name: str) -> None:
 def test_truncation_cuts_the_gradient_at_the_state(name: str) -> None:
     neuron = NEURONS[name]()
     x = _input(name, 8, 1, 5).requires_grad_()
-    _, state = neuron.run(x[:4])
+    _, state = neuron.run(_all(neuron, x[:4]))
     assert not any(value.requires_grad for value in state.detach().values())
-    neuron.run(x[4:], state.detach())[0].sum().backward()
+    neuron.run(_all(neuron, x[4:]), state.detach())[0].sum().backward()
     assert torch.count_nonzero(x.grad[:4]) == 0
 
 
@@ -124,8 +184,8 @@ def test_truncation_cuts_the_gradient_at_the_state(name: str) -> None:
 def test_trace_holds_the_run(name: str) -> None:
     neuron = NEURONS[name]()
     x = _input(name, 6, 2, 5)
-    out, state = neuron.run(x)
-    rows = neuron.trace(x)
+    out, state = neuron.run(_all(neuron, x))
+    rows = neuron.trace(_all(neuron, x))
     assert torch.equal(rows["output"], out)
     assert set(rows) == {*neuron.states, "output"}
     assert all(torch.equal(rows[k][-1], state[k]) for k in neuron.states)
@@ -134,7 +194,8 @@ def test_trace_holds_the_run(name: str) -> None:
 @every
 @pytest.mark.parametrize("shape", [(1, 2, 3), (5, 0, 3), (5, 2, 0), (2, 1), (3, 2, 2, 4, 4)])
 def test_odd_shapes(name: str, shape: tuple[int, ...]) -> None:
-    out, state = NEURONS[name]().run(_input(name, *shape))
+    neuron = NEURONS[name]()
+    out, state = neuron.run(_all(neuron, _input(name, *shape)))
     assert out.shape == shape
     assert all(value.shape == shape[1:] for value in state.values())
 
@@ -145,7 +206,7 @@ def test_nothing_is_read_back_from_the_device(name: str) -> None:
     neuron = NEURONS[name]()
     everything = [n for n in neuron.parameter_names if _is_trainable(neuron, n)]
     neuron = NEURONS[name](learnable=everything).to("meta")
-    out, _ = neuron.run(torch.zeros(3, 2, 4, device="meta"))
+    out, _ = neuron.run(_all(neuron, torch.zeros(3, 2, 4, device="meta")))
     assert out.shape == (3, 2, 4)
     assert out.device.type == "meta"
 
@@ -157,7 +218,7 @@ def test_compiled_neuron_has_the_same_spikes_and_gradients(name: str) -> None:
     compiled = torch.compile(neuron, fullgraph=True, backend="aot_eager")
     x = _input(name, 2, 2, 9)
     pair = x.clone().requires_grad_(), x.clone().requires_grad_()
-    outputs = neuron(pair[0]), compiled(pair[1])
+    outputs = neuron(_all(neuron, pair[0])), compiled(_all(neuron, pair[1]))
     assert torch.equal(*outputs)
     weight = torch.randn_like(x)
     for output in outputs:
@@ -174,15 +235,15 @@ def test_cuda_gives_the_same_spikes_without_waiting(name: str) -> None:
     on_device = x.cuda().requires_grad_()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        spikes = neuron(on_device)
+        spikes = neuron(_all(neuron, on_device))
         spikes.sum().backward()
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert torch.allclose(spikes.cpu(), neuron.cpu()(x), rtol=1e-9, atol=0)
+    assert torch.allclose(spikes.cpu(), neuron.cpu()(_all(neuron, x)), rtol=1e-9, atol=0)
 
 
 def _is_trainable(neuron: Neuron, name: str) -> bool:
-    return name != "refractory" and getattr(neuron, name) is not None
+    return name not in ("refractory", "t_ref") and getattr(neuron, name) is not None
 
 
 @every
@@ -191,37 +252,37 @@ def test_copy_pickle_and_state_dict_keep_the_neuron(name: str) -> None:
     everything = [n for n in plain.parameter_names if _is_trainable(plain, n)]
     neuron = NEURONS[name](learnable=everything)
     x = _input(name, 10, 2, 5)
-    expected = neuron(x)
-    assert torch.equal(copy.deepcopy(neuron)(x), expected)
-    assert torch.equal(pickle.loads(pickle.dumps(neuron))(x), expected)
+    expected = neuron(_all(neuron, x))
+    assert torch.equal(copy.deepcopy(neuron)(_all(neuron, x)), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(neuron))(_all(neuron, x)), expected)
     file = io.BytesIO()
     torch.save(neuron.state_dict(), file)
     file.seek(0)
     other = NEURONS[name](learnable=everything)
     for parameter in other.parameters():
         torch.nn.init.constant_(parameter, 0.1)
-    assert not torch.equal(other(x), expected)
+    assert not torch.equal(other(_all(neuron, x)), expected)
     other.load_state_dict(torch.load(file, weights_only=True))
-    assert torch.equal(other(x), expected)
+    assert torch.equal(other(_all(neuron, x)), expected)
 
 
 @every
 def test_a_state_survives_saving(name: str) -> None:
     neuron = NEURONS[name]()
     x = _input(name, 10, 2, 5)
-    _, state = neuron.run(x)
+    _, state = neuron.run(_all(neuron, x))
     again = pickle.loads(pickle.dumps(state))
-    assert torch.equal(neuron.run(x, again)[0], neuron.run(x, state)[0])
+    assert torch.equal(neuron.run(_all(neuron, x), again)[0], neuron.run(_all(neuron, x), state)[0])
 
 
 @every
 def test_double_precision_is_double_throughout(name: str) -> None:
     neuron = NEURONS[name]()
     x = _input(name, 5, 2, 3, dtype=torch.float64)
-    out, state = neuron.run(x)
+    out, state = neuron.run(_all(neuron, x))
     assert out.dtype == torch.float64
     assert all(value.dtype == torch.float64 for value in state.values())
-    assert torch.equal(copy.deepcopy(neuron).double()(x), out)
+    assert torch.equal(copy.deepcopy(neuron).double()(_all(neuron, x)), out)
 
 
 @every
@@ -232,10 +293,10 @@ def test_one_value_per_channel_is_the_scalar_neuron_per_channel(name: str) -> No
     wide = NEURONS[name](learnable=everything)
     for key, parameter in list(wide.named_parameters()):
         setattr(wide, key, torch.nn.Parameter(parameter.detach().expand(3).clone()))
-    out = wide(x)
+    out = wide(_all(neuron, x))
     single = NEURONS[name](learnable=everything)
     for c in range(3):
-        assert torch.equal(out[:, :, c], single(x[:, :, c]))
+        assert torch.equal(out[:, :, c], single(_all(neuron, x[:, :, c])))
     out.sum().backward()
     for key, parameter in wide.named_parameters():
         assert torch.isfinite(parameter.grad).all(), key
@@ -248,7 +309,7 @@ def test_gradcheck_of_the_smoothed_neuron(name: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("spikesim.neurons.ilif.round_", lambda a: a)
     plain = NEURONS[name]()
     everything = [n for n in plain.parameter_names if _is_trainable(plain, n)]
-    neuron = NEURONS[name](learnable=everything, **_smooth(plain)).double()
+    neuron = NEURONS[name](learnable=everything, **_smooth(name, plain)).double()
     # The arctangent is no operator of a step.
     neuron.backend = "torch"
     x = _input(name, 4, 2, 3, dtype=torch.float64).requires_grad_()
@@ -277,4 +338,4 @@ class _Trace(torch.nn.Module):
         self.neuron = neuron
 
     def forward(self, x: Tensor, state: Named) -> dict[str, Tensor]:
-        return self.neuron.trace(x, state)
+        return self.neuron.trace(_all(self.neuron, x), state)

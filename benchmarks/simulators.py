@@ -1,0 +1,218 @@
+"""Networks in spikesim, NEST and Brian2 (C++ standalone), beside each other; prints JSON.
+
+    python benchmarks/simulators.py --nest NEST/bin/python --brian BRIAN/bin/python --out FILE
+
+The peers run in environments of their own (``requirements-nest.txt``, ``requirements-brian.txt``),
+every measurement in a process of its own (``peers/``), one after the other in turns: all sides of
+a network are measured in one run, or none. A figure is the median over ``--repeats``; processor
+seconds of the run alone, all neurons recorded, and wall seconds of building the network, which for
+Brian2 includes the compiler. ``--seeds N`` compares the distributions of rates, intervals and
+correlations with N runs of NEST (``spike_statistics.py``).
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keep
+import machine
+import torch
+from spike_statistics import compare, of_file
+from tables_simulators import simulators
+
+PEERS = Path(__file__).parent / "peers"
+OURS, NEST, BRIAN = keep.OURS, "NEST", "Brian2"
+FIGURES = ("cpu_s", "run_s", "build_s", "compile_s")
+LONGEST_S = 3600.0
+QUICK_MS, QUICK_SCALE = 20.0, 0.05
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that all sides have.
+
+    Args:
+        name: as printed.
+        recipe: ours, with its keys.
+        script: of the peers, without the simulator's name, with its options.
+        wanted: how many times less processor time than NEST and Brian2.
+        threads: of ours and NEST; Brian2 is measured on one.
+    """
+
+    name: str
+    recipe: tuple[str, ...]
+    script: tuple[str, ...]
+    wanted: tuple[float, float]
+    threads: int = 1
+
+    def command(self, library: str) -> list[str]:
+        """Script and options of a side."""
+        if library == OURS:
+            return ["spikesim_network.py", "--recipe", *self.recipe]
+        return [f"{'nest' if library == NEST else 'brian'}_{self.script[0]}.py", *self.script[1:]]
+
+
+VA = "vogels_abbott"
+SPARSE = ("scale=10", "indegree=100"), ("izhikevich", "--neurons", "10000", "--indegree", "100")
+DENSE = ("scale=10", "indegree=1000"), ("izhikevich", "--neurons", "10000", "--indegree", "1000")
+NETWORKS = (
+    Network("Brunel", ("brunel",), ("brunel",), (49.6 / 5, 19.0 / 5)),
+    Network("CUBA", ("cuba",), (VA, "--synapses", "cuba"), (0.79 / 0.1, 0.13 / 0.1)),
+    Network("COBA", ("coba",), (VA, "--synapses", "coba"), (11.6 / 0.26, 0.52 / 0.26)),
+    Network("Izhikevich 1,000, all to all", ("izhikevich",), ("izhikevich",), (5.0, 0.04 / 0.03)),
+    Network("Izhikevich 10,000 x 100", ("izhikevich", *SPARSE[0]), SPARSE[1], (1.6 / 0.27, 2.0)),
+    Network("Izhikevich 10,000 x 1,000", ("izhikevich", *DENSE[0]), DENSE[1], (2.9, 2.9)),
+    Network("microcircuit x 0.1", ("microcircuit", "scale=0.1"), ("microcircuit",), (12.2, 1.9)),
+    Network("Brunel, two threads", ("brunel",), ("brunel",), (49.6 / 5, 19.0 / 5), threads=2),
+)
+
+
+class Bench:
+    """One run of chosen networks and sides."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        pythons = {OURS: sys.executable, NEST: options.nest, BRIAN: options.brian}
+        self.pythons = {library: path for library, path in pythons.items() if path}
+
+    def row(self, network: Network) -> dict[str, Any]:
+        """All sides of a network, in turns."""
+        found: dict[str, list[dict[str, Any]]] = {library: [] for library in self.pythons}
+        for seed in range(1, self.options.repeats + 1):
+            for library, lines in found.items():
+                if (network.threads == 1 or library != BRIAN) and not failed(lines):
+                    lines.append(self.one(network, library, seed))
+        sides = [side(library, lines) for library, lines in found.items() if lines]
+        row = {
+            "row": network.name,
+            "threads": network.threads,
+            "wanted": {NEST: round(network.wanted[0], 2), BRIAN: round(network.wanted[1], 2)},
+            "sides": sides,
+        }
+        ours = next(s for s in sides if s["library"] == OURS)
+        for peer in sides:
+            if "cpu_s" in ours and "cpu_s" in peer and peer is not ours:
+                peer["times_ours"] = round(peer["cpu_s"]["median"] / ours["cpu_s"]["median"], 2)
+        if self.options.seeds > 1 and NEST in self.pythons and network.threads == 1:
+            row["statistics"] = self.statistics(network)
+        return row
+
+    def one(
+        self, network: Network, library: str, seed: int, spikes: Path | None = None
+    ) -> dict[str, Any]:
+        """One measurement: the line that the script printed, or why there is none."""
+        script, *rest = network.command(library)
+        command = [self.pythons[library], str(PEERS / script), *rest, "--seed", str(seed)]
+        command += ["--threads", str(network.threads), "--ms", str(self.ms)]
+        if self.options.quick:
+            command += ["--scale", str(QUICK_SCALE)]
+        if spikes is not None:
+            command += ["--spikes", str(spikes)]
+        plain = {k: v for k, v in os.environ.items() if k not in ("PYTHONSAFEPATH", "PYTHONPATH")}
+        plain |= {"OMP_NUM_THREADS": str(network.threads), "PYNEST_QUIET": "1"}
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                done = subprocess.run(
+                    command,
+                    capture_output=True,
+                    text=True,
+                    cwd=folder,
+                    env=plain,
+                    timeout=LONGEST_S,
+                    check=True,
+                )
+            except subprocess.TimeoutExpired:
+                return {"status": f"failed: longer than {LONGEST_S:.0f} s"}
+            except (OSError, subprocess.CalledProcessError) as error:
+                last = (getattr(error, "stderr", "") or str(error)).strip().splitlines()[-1]
+                return {"status": f"failed: {last[:200]}"}
+        line: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        spent = f"{line['cpu_s']} s, {line['rate_hz']} Hz ({time.perf_counter() - start:.0f} s)"
+        print(f"{network.name}: {library}: {spent}", file=sys.stderr, flush=True)
+        return line
+
+    @property
+    def ms(self) -> float:
+        """Biological time."""
+        return QUICK_MS if self.options.quick else float(self.options.ms)
+
+    def statistics(self, network: Network) -> dict[str, Any]:
+        """Ours beside several runs of NEST."""
+        samples = []
+        with tempfile.TemporaryDirectory() as folder:
+            runs = [(OURS, 1), *((NEST, seed) for seed in range(1, self.options.seeds + 1))]
+            for library, seed in runs:
+                path = Path(folder) / f"{library}-{seed}.npz"
+                line = self.one(network, library, seed, path)
+                if failed([line]):
+                    return line
+                samples.append(of_file(path, line["neurons"], self.ms, self.ms / 10))
+        return compare(samples[0], samples[1:]) | {"seeds": self.options.seeds}
+
+
+def failed(lines: list[dict[str, Any]]) -> bool:
+    """Whether the last measurement has no figure."""
+    return bool(lines) and "status" in lines[-1]
+
+
+def side(library: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """A side of a row: medians and spreads over its measurements."""
+    out: dict[str, Any] = {"library": library, "variant": ""}
+    if failed(lines):
+        return out | lines[-1]
+    kept = ("version", "neurons", "synapses", "biological_ms", "dtype")
+    out |= {name: lines[0][name] for name in kept if name in lines[0]}
+    for name in FIGURES:
+        if name in lines[0]:
+            values = [line[name] for line in lines]
+            out[name] = {"median": statistics.median(values), "min": min(values)}
+    for name in ("rate_hz", "cv_isi"):
+        out[name] = [line[name] for line in lines]
+    return out
+
+
+def main() -> None:
+    """Measure what is asked, saving after each network."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    options.add_argument("--nest", metavar="PYTHON", help="that imports NEST 3.10")
+    options.add_argument("--brian", metavar="PYTHON", help="that imports Brian2 2.9")
+    options.add_argument("--only", default="", metavar="REGEX", help="networks named like this")
+    options.add_argument("--ms", type=float, default=1000.0, help="biological time")
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--seeds", type=int, default=0, help="of NEST, for statistics; >= 2")
+    options.add_argument("--quick", action="store_true", help="tiny, to see that it runs")
+    options.add_argument("--out", type=Path, help="keep the JSON here, and print tables")
+    chosen = options.parse_args()
+    torch.set_num_threads(1)
+    bench = Bench(chosen)
+    head = {
+        "benchmark": "simulators",
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "device": "cpu",
+        "quick": chosen.quick,
+        "machine": machine.describe(torch.device("cpu")),
+        "versions": machine.versions(),
+        "settings": {"repeats": chosen.repeats, "biological_ms": bench.ms},
+    }
+    report = keep.resume(head, chosen.out)
+    rows = {row["row"]: row for row in report.get("rows", [])}
+    for network in NETWORKS:
+        if re.search(chosen.only, network.name) and network.name not in rows:
+            rows[network.name] = bench.row(network)
+            report["rows"] = [rows[known.name] for known in NETWORKS if known.name in rows]
+            keep.save(report, chosen.out)
+    print(json.dumps(report, indent=1) if chosen.out is None else "\n".join(simulators(report)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""What a network's run is made of on the CPU, and the loop that runs it.
+
+A network is a list of operations on arrays, in the order of execution. Each block of steps goes
+through the list once, in compiled code: inputs add to rings, :class:`Cells` read the rings and
+write spikes as bits, a :class:`Delivery` adds the weights of spikes to the rings of later steps.
+
+Rings hold whole numbers of quanta, so that sums do not depend on their order: the same bits for any
+number of threads and any length of a block. Random numbers are words of
+:func:`spikesim.random.philox`, keyed by seed, neuron, step and stream.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from spikesim.neuron import Neuron
+
+Whole: TypeAlias = NDArray[np.int32] | NDArray[np.int64]
+Real: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+
+
+@dataclass(eq=False)
+class Ring:
+    """What arrives at one input of a population, by step."""
+
+    array: Whole
+    """``[slots, neurons]``, int32 for float32 cells and int64 for float64 ones, zero at first; step
+    ``n`` has slot ``n % slots``. The slots are a power of two, at least the longest delay plus the
+    block."""
+    quantum: float
+    """What one unit of the array is, a power of two."""
+
+
+@dataclass(eq=False)
+class Cells:
+    """A population: takes what arrived in a step from its rings, runs the step, writes spikes."""
+
+    neuron: "Neuron"
+    count: int
+    dtype: str
+    """``"float32"`` or ``"float64"``."""
+    parameters: Mapping[str, float | Real]
+    """Those of ``neuron.bound().program``: one number or ``[count]``."""
+    state: Mapping[str, Real]
+    """``[count]`` each, changed in place."""
+    rings: Mapping[str, Ring | None]
+    """By input; ``None`` where nothing arrives."""
+    spikes: NDArray[np.uint32]
+    """``[block, ceil(count / 32)]``: step ``n`` has row ``n % block``; bit ``i`` of word ``j`` is
+    neuron ``32 j + i``."""
+    traces: Mapping[str, Real] = field(default_factory=dict)
+    """``[block, count]``, of those states that are recorded: after each step."""
+    seed: int = 0
+    stream: int = 0
+    """Of the random numbers that a neuron draws, as ``neuron.position`` and ``neuron.layer``."""
+
+
+@dataclass(eq=False)
+class SpikeSource:
+    """Given spikes; a neuron has at most one in a step."""
+
+    count: int
+    spikes: NDArray[np.uint32]
+    """As those of :class:`Cells`."""
+    steps: NDArray[np.int64]
+    """Ascending."""
+    senders: NDArray[np.int32]
+
+
+Source: TypeAlias = Cells | SpikeSource
+
+
+@dataclass(eq=False)
+class Delivery:
+    """Synapses: a spike of step ``n`` adds its weights to the ring in step ``n + delay``."""
+
+    source: Source
+    ring: Ring
+    indptr: NDArray[np.int64]
+    """``[source.count + 1]``: where the synapses of each neuron begin."""
+    place: NDArray[np.uint16] | NDArray[np.uint32]
+    """``[synapses]``: the target, ascending in a row; with ``delay`` None, ``delay * neurons +
+    target`` of each synapse."""
+    delay: int | None
+    """Steps, the same for all synapses."""
+    weight: int | NDArray[np.signedinteger[Any]]
+    """In quanta: one, or ``[synapses]``."""
+
+
+@dataclass(eq=False)
+class PoissonInput:
+    """Poisson spikes to each neuron; neurons and steps are independent."""
+
+    ring: Ring
+    mean_per_step: float | NDArray[np.float64]
+    """One, or ``[neurons]``; another may be put here between two runs."""
+    weight: int
+    """In quanta."""
+    seed: int
+    stream: int
+
+
+@dataclass(eq=False)
+class NoiseInput:
+    """A normal number for each neuron and step, in the unit of the input."""
+
+    ring: Ring
+    mean: float | NDArray[np.float64]
+    std: float | NDArray[np.float64]
+    seed: int
+    stream: int
+
+
+@dataclass(eq=False)
+class CurrentInput:
+    """The same number in each step."""
+
+    ring: Ring
+    values: Whole
+    """``[neurons]``, quanta, of the ring's dtype."""
+
+
+@dataclass(eq=False)
+class SpikeRecorder:
+    """Keeps the spikes of a run."""
+
+    source: Source
+    bits: NDArray[np.uint32]
+    """``[steps, words]``; another may be put here between two runs."""
+    first: int = 0
+    """The step of row 0."""
+
+
+@dataclass(eq=False)
+class StateRecorder:
+    """Keeps a state of chosen neurons after each step; it is among the traces of its cells."""
+
+    cells: Cells
+    state: str
+    neurons: NDArray[np.int32]
+    values: Real
+    """``[steps, chosen]``; another may be put here between two runs."""
+    first: int = 0
+    """The step of row 0."""
+
+
+Operation: TypeAlias = (
+    Cells
+    | SpikeSource
+    | Delivery
+    | PoissonInput
+    | NoiseInput
+    | CurrentInput
+    | SpikeRecorder
+    | StateRecorder
+)
+
+
+class CpuEngine:
+    """Runs operations step by step, in compiled code.
+
+    Args:
+        operations: in the order of execution.
+        block: steps from one round to the next, a power of two; rounds begin at its multiples. A
+            delivery over a shorter delay comes before the cells that it reaches.
+        threads: how many share the neurons of each operation.
+
+    Raises:
+        ValueError: arrays of an operation do not fit each other or the block.
+    """
+
+    def __init__(self, operations: Sequence[Operation], block: int, threads: int = 1) -> None:
+        from spikesim.kernels.engine_check import check, check_order
+        from spikesim.kernels.engine_tables import Tables
+
+        if block < 1 or block & (block - 1):
+            raise ValueError(f"block must be a power of two, got {block}")
+        for operation in operations:
+            check(operation, block)
+        check_order(operations, block)
+        self.operations, self.block, self.threads = operations, block, threads
+        self._tables = Tables(operations, block, threads)
+
+    def run(self, first: int, steps: int) -> None:
+        """Run the steps ``[first, first + steps)``; nothing interrupts it.
+
+        Raises:
+            ValueError: a recorder has no room for these steps.
+        """
+        from spikesim.kernels.engine_check import check_room
+        from spikesim.kernels.engine_numba import drive
+
+        for operation in self.operations:
+            check_room(operation, first, steps)
+        rows = self._tables.rows()
+        met = np.zeros(1, np.int64)
+
+        def work(thread: int) -> None:
+            begin, end, address = first, first + steps, rows.ctypes.data
+            count, arrived = len(rows), met.ctypes.data
+            drive(address, count, self.block, begin, end, thread, self.threads, arrived)
+
+        # Threads of their own: those of a pool might be busy with others that wait for these.
+        others = [Thread(target=work, args=(thread,)) for thread in range(1, self.threads)]
+        for other in others:
+            other.start()
+        work(0)
+        for other in others:
+            other.join()

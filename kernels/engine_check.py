@@ -1,0 +1,171 @@
+"""Whether the arrays of an operation fit each other: compiled code looks at no size."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikesim.kernels.engine import (
+    Cells,
+    CurrentInput,
+    Delivery,
+    NoiseInput,
+    Operation,
+    PoissonInput,
+    Ring,
+    SpikeRecorder,
+    SpikeSource,
+    StateRecorder,
+)
+from spikesim.kernels.poisson import LARGEST
+
+WHOLE = ("int32", "int64")
+WEIGHTS = ("int8", "int16", "int32", "int64")
+
+
+def check(operation: Operation, block: int) -> None:
+    """See that an operation can run in blocks of so many steps.
+
+    Raises:
+        ValueError: it cannot; says which array is how, and how it should be.
+    """
+    match operation:
+        case Cells():
+            _cells(operation, block)
+        case SpikeSource(steps=steps, senders=senders, count=count):
+            _bits("spikes", operation.spikes, block, count)
+            _array("steps", steps, ("int64",), (len(steps),))
+            _array("senders", senders, ("int32",), (len(steps),))
+            _inside("senders", senders, count)
+            if np.any(np.diff(steps) < 0):
+                raise ValueError("steps of given spikes must ascend")
+        case Delivery():
+            _delivery(operation, block)
+        case PoissonInput(ring=ring, mean_per_step=mean):
+            _ring(ring, block)
+            _spread("mean_per_step", mean, ring)
+            if not np.all((np.asarray(mean) >= 0) & (np.asarray(mean) <= LARGEST)):
+                raise ValueError(f"mean_per_step must be from 0 to {LARGEST:g}")
+        case NoiseInput(ring=ring, mean=mean, std=std):
+            _ring(ring, block)
+            _spread("mean", mean, ring)
+            _spread("std", std, ring)
+        case CurrentInput(ring=ring, values=values):
+            _ring(ring, block)
+            _array("values", values, (ring.array.dtype.name,), ring.array.shape[1:])
+        case StateRecorder(cells=cells, state=state, neurons=neurons):
+            if state not in cells.traces:
+                raise ValueError(f"state {state!r} is not among the traces of its cells")
+            _array("neurons", neurons, ("int32",), (len(neurons),))
+            _inside("neurons", neurons, cells.count)
+
+
+def check_room(operation: Operation, first: int, steps: int) -> None:
+    """See that a recorder has rows for these steps.
+
+    Raises:
+        ValueError: it has not, or its rows do not fit what it records.
+    """
+    match operation:
+        case SpikeRecorder(source=source, bits=rows):
+            _bits("bits", rows, len(rows), source.count)
+        case StateRecorder(cells=cells, neurons=neurons, values=rows):
+            _array("values", rows, (cells.dtype,), (len(rows), len(neurons)))
+        case _:
+            return
+    start, end = operation.first, operation.first + len(rows)
+    if not start <= first <= first + steps <= end:
+        raise ValueError(
+            f"a recorder has rows for the steps {start} to {end - 1}, "
+            f"the run goes from {first} to {first + steps - 1}"
+        )
+
+
+def check_order(operations: Sequence[Operation], block: int) -> None:
+    """See that what is delivered within a block comes before the cells that read it.
+
+    Raises:
+        ValueError: a delay is shorter than the block, and its delivery after these cells.
+    """
+    read: set[int] = set()
+    for operation in operations:
+        if isinstance(operation, Cells):
+            read |= {id(ring) for ring in operation.rings.values()}
+        elif isinstance(operation, Delivery) and id(operation.ring) in read:
+            shortest = operation.delay
+            if shortest is None:
+                least = operation.place.min(initial=np.iinfo(operation.place.dtype).max)
+                shortest = int(least) // operation.ring.array.shape[1]
+            if shortest < block and len(operation.place):
+                raise ValueError(
+                    f"a delay of {shortest} steps is shorter than the block of {block}, and its "
+                    "target runs first"
+                )
+
+
+def _cells(cells: Cells, block: int) -> None:
+    program, count = cells.neuron.bound().program, cells.count
+    _bits("spikes", cells.spikes, block, count)
+    for name in program.parameters:
+        value = cells.parameters[name]
+        if not isinstance(value, int | float):
+            _array(name, value, (cells.dtype,), (count,))
+    for name in program.states:
+        _array(name, cells.state[name], (cells.dtype,), (count,))
+    for name, trace in cells.traces.items():
+        _array(f"trace of {name}", trace, (cells.dtype,), (block, count))
+    kind = "int64" if cells.dtype == "float64" else "int32"
+    for name, ring in cells.rings.items():
+        if ring is not None:
+            _ring(ring, block)
+            _array(f"ring of {name}", ring.array, (kind,), (len(ring.array), count))
+
+
+def _delivery(delivery: Delivery, block: int) -> None:
+    ring, place, weight = delivery.ring, delivery.place, delivery.weight
+    _ring(ring, block)
+    slots, neurons = ring.array.shape
+    _array("indptr", delivery.indptr, ("int64",), (delivery.source.count + 1,))
+    _array("place", place, ("uint16", "uint32"), (int(delivery.indptr[-1]),))
+    if isinstance(weight, np.ndarray):
+        _array("weight", weight, WEIGHTS, place.shape)
+    if np.any(np.diff(delivery.indptr) < 0) or delivery.indptr[0] != 0:
+        raise ValueError("indptr must ascend from 0")
+    longest = delivery.delay
+    if longest is None:
+        longest = int(place.max(initial=0)) // neurons
+    if longest + block > slots:
+        raise ValueError(f"a delay of {longest} steps needs {longest + block} slots, not {slots}")
+
+
+def _ring(ring: Ring, block: int) -> None:
+    slots = len(ring.array)
+    _array("ring", ring.array, WHOLE, (slots, *ring.array.shape[1:]))
+    if ring.array.ndim != 2 or slots & (slots - 1) or slots < block:
+        raise ValueError(f"a ring must be [slots, neurons] with a power of two of at least {block}")
+
+
+def _bits(name: str, array: NDArray[Any], steps: int, count: int) -> None:
+    _array(name, array, ("uint32",), (steps, -(-count // 32)))
+
+
+def _spread(name: str, value: float | NDArray[np.float64], ring: Ring) -> None:
+    if np.ndim(value):
+        _array(name, np.asarray(value), ("float64",), ring.array.shape[1:])
+    if not np.all(np.isfinite(value)):
+        raise ValueError(f"{name} must be finite")
+
+
+def _inside(name: str, neurons: NDArray[Any], count: int) -> None:
+    if len(neurons) and not 0 <= neurons.min() <= neurons.max() < count:
+        raise ValueError(f"{name} must be from 0 to {count - 1}")
+
+
+def _array(name: str, array: NDArray[Any], dtypes: tuple[str, ...], shape: tuple[int, ...]) -> None:
+    if array.dtype.name not in dtypes or array.shape != shape or not array.flags.c_contiguous:
+        gaps = "" if array.flags.c_contiguous else ", with gaps"
+        raise ValueError(
+            f"{name} must be {' or '.join(dtypes)} {list(shape)} without gaps, "
+            f"got {array.dtype} {list(array.shape)}{gaps}"
+        )

@@ -1,0 +1,261 @@
+"""The operations of a network as compiled functions, each with a table of sizes and addresses.
+
+Importing this module imports numba, so it is imported inside functions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spikesim.kernels import deliver_numba, engine_numba, inputs_numba
+from spikesim.kernels.engine import (
+    Cells,
+    CurrentInput,
+    Delivery,
+    NoiseInput,
+    Operation,
+    PoissonInput,
+    Ring,
+    Source,
+    SpikeRecorder,
+    SpikeSource,
+    StateRecorder,
+)
+from spikesim.kernels.numba_backend import imported, stamp
+from spikesim.kernels.poisson import poisson_limits
+from spikesim.kernels.print_advance import AdvanceVariant, advance_text, slots
+from spikesim.kernels.program import Program
+from spikesim.kernels.time_loop_numba import WIDTH
+
+Array = NDArray[Any]
+
+NEAR = 1 << 15
+"""Bytes of a ring's slot that stay in the nearest cache while spikes are delivered."""
+
+
+@dataclass(eq=False)
+class Row:
+    """A compiled function that is called in each block, and its table."""
+
+    function: Any
+    table: NDArray[np.int64]
+    kept: tuple[Array, ...]
+    """What the table points to."""
+    reads: Source | None = None
+    """Whose lists of spikes every thread reads."""
+    writes: Source | None = None
+    """Whose lists of spikes every thread writes its own of."""
+
+
+class Tables:
+    """The rows of a list of operations."""
+
+    def __init__(self, operations: Sequence[Operation], block: int, threads: int) -> None:
+        self._operations, self._block, self._threads = operations, block, threads
+        self._ranges = cache(lambda count: shares(count, threads))
+        self._lists = {
+            operation.source: self._empty_lists(operation.source.count)
+            for operation in operations
+            if isinstance(operation, Delivery)
+        }
+        self._rows = [self._lowered(operation) for operation in operations]
+        self._means = [getattr(operation, "mean_per_step", None) for operation in operations]
+
+    def rows(self) -> NDArray[np.int64]:
+        """``[rows, 3]`` for :func:`~spikesim.kernels.engine_numba.drive`, as things are now."""
+        for i, operation in enumerate(self._operations):
+            mean = getattr(operation, "mean_per_step", None)
+            if isinstance(operation, SpikeRecorder | StateRecorder) or mean is not self._means[i]:
+                self._rows[i], self._means[i] = self._lowered(operation), mean
+        rows = [row for found in self._rows for row in found]
+        waits = _waits(rows) if self._threads > 1 else [False] * len(rows)
+        entries = [
+            (row.function.address, row.table.ctypes.data, wait)
+            for row, wait in zip(rows, waits, strict=True)
+        ]
+        return np.array(entries, np.int64).reshape(-1, 3)
+
+    def _lowered(self, operation: Operation) -> list[Row]:
+        match operation:
+            case Cells():
+                return [self._advance(operation), *self._listing(operation)]
+            case SpikeSource():
+                steps, senders = operation.steps, operation.senders
+                given = (*self._bits(operation), steps, senders, len(steps))
+                return [_row(engine_numba.replay, *given), *self._listing(operation)]
+            case Delivery():
+                return [self._delivery(operation)]
+            case PoissonInput():
+                return [self._poisson(operation)]
+            case NoiseInput():
+                return [self._noise(operation)]
+            case CurrentInput():
+                function = inputs_numba.current(operation.ring.array.dtype.name)
+                return [_row(function, *self._ring(operation.ring), operation.values)]
+            case SpikeRecorder():
+                bits = self._bits(operation.source)
+                return [_row(engine_numba.record_spikes, *bits, operation.bits, operation.first)]
+            case StateRecorder():
+                return [self._record_state(operation)]
+
+    def _bits(self, source: Source) -> tuple[int | Array, ...]:
+        spikes = source.spikes
+        return self._ranges(source.count), spikes, spikes.shape[1], self._block - 1
+
+    def _ring(self, ring: Ring) -> tuple[int | Array, ...]:
+        many, neurons = ring.array.shape
+        return self._ranges(neurons), neurons, ring.array, many - 1
+
+    def _empty_lists(self, count: int) -> tuple[Array, int, Array]:
+        """Room for all to spike in each step; memory that is never touched is never taken."""
+        length = self._block * int(np.diff(self._ranges(count)).max())
+        counts = np.zeros(engine_numba.APART * self._threads, np.int64)
+        return np.empty((self._threads, length), np.int64), length, counts
+
+    def _listing(self, source: Source) -> list[Row]:
+        if source not in self._lists:
+            return []
+        row = _row(engine_numba.list_spikes, *self._bits(source), *self._lists[source])
+        row.writes = source
+        return [row]
+
+    def _advance(self, cells: Cells) -> Row:
+        bound = cells.neuron.bound()
+        program, real = bound.program, np.dtype(cells.dtype)
+        rings = {name: ring for name, ring in cells.rings.items() if ring is not None}
+        driven = tuple(name for name in program.inputs if name in rings)
+        given = {name: cells.parameters[name] for name in program.parameters}
+        arrays = {name: v for name, v in given.items() if isinstance(v, np.ndarray)}
+        numbers = tuple(name for name in given if name not in arrays)
+        variant = AdvanceVariant(real.name, driven, numbers)
+        quanta = [rings[name].quantum for name in driven] + [given[name] for name in numbers]
+        entries: dict[str, int | Array] = {
+            "ranges": self._ranges(cells.count),
+            "neurons": cells.count,
+            "last_row": self._block - 1,
+            "words": cells.spikes.shape[1],
+            "spikes": cells.spikes,
+            "numbers": np.array(bound.numbers, real),
+            "quanta": np.array(quanta, real),
+            "seed": cells.seed,
+            "stream": cells.stream,
+            "elements": np.arange(cells.count if program.draws else 0, dtype=np.uint32),
+            "samples": np.zeros(cells.count if program.draws else 0, np.uint32),
+        }
+        for name in driven:
+            entries[f"ring_{name}"] = rings[name].array
+            entries[f"last_slot_{name}"] = len(rings[name].array) - 1
+        for i, name in enumerate(program.states):
+            entries[f"state_{i}"] = cells.state[name]
+            entries[f"trace_{i}"] = cells.traces.get(name, 0)
+        entries |= {f"array_{name}": array for name, array in arrays.items()}
+        function = _advance(program, variant)
+        return _row(function, *(entries[name] for name in slots(program, variant)))
+
+    def _delivery(self, delivery: Delivery) -> Row:
+        ring, weight, place = delivery.ring.array, delivery.weight, delivery.place
+        lists = self._lists[delivery.source]
+        limits = self._ranges(ring.shape[1])
+        parts = 1
+        if delivery.delay is not None:
+            parts = -(-int(np.diff(limits).max()) * ring.itemsize // NEAR)
+            limits = split(limits, parts)
+        cuts = np.empty((len(limits), len(delivery.indptr) - 1), np.int64)
+        is_spread = delivery.delay is None
+        indptr, neurons = delivery.indptr, ring.shape[1]
+        wrong = deliver_numba.cut(place, indptr, neurons, is_spread, limits, cuts)
+        if wrong >= 0:
+            raise ValueError(f"targets of neuron {wrong} do not ascend, or are not in the ring")
+        kind = weight.dtype.name if isinstance(weight, np.ndarray) else None
+        function = deliver_numba.deliver(place.dtype.name, kind, ring.dtype.name, is_spread)
+        row = _row(
+            function,
+            *(*lists, self._threads, cuts, cuts.shape[1], parts, place, weight),
+            *(ring, ring.shape[1], ring.shape[0], delivery.delay or 0),
+        )
+        row.reads = delivery.source
+        return row
+
+    def _poisson(self, poisson: PoissonInput) -> Row:
+        dtype = poisson.ring.array.dtype
+        means, which = np.unique(poisson.mean_per_step, return_inverse=True)
+        base, limits = poisson_limits(means)
+        if len(means) > 1:
+            base, limits = base[which], limits[:, which]
+        bases, many = _columns((base * poisson.weight).astype(dtype)), len(limits)
+        limits = _columns(limits)
+        given = (poisson.weight, poisson.seed, poisson.stream, bases, limits, many)
+        return _row(
+            inputs_numba.poisson(dtype.name),
+            *(*self._ring(poisson.ring), *given, limits.shape[1], len(means) > 1),
+        )
+
+    def _noise(self, noise: NoiseInput) -> Row:
+        numbers = np.broadcast_arrays(*(np.float64(v) for v in (noise.mean, noise.std)))
+        mean, std = (_columns(np.atleast_1d(v) / noise.ring.quantum) for v in numbers)
+        return _row(
+            inputs_numba.noise(noise.ring.array.dtype.name),
+            *(*self._ring(noise.ring), noise.seed, noise.stream, mean, std, numbers[0].size > 1),
+        )
+
+    def _record_state(self, recorder: StateRecorder) -> Row:
+        trace = recorder.cells.traces[recorder.state]
+        return _row(
+            engine_numba.record_state(trace.dtype.name),
+            *(self._ranges(recorder.cells.count), trace, trace.shape[1], self._block - 1),
+            *(recorder.values, recorder.first, recorder.neurons, len(recorder.neurons)),
+        )
+
+
+def shares(count: int, threads: int) -> NDArray[np.int64]:
+    """``[threads + 1]``: where the neurons of each thread begin, in whole tiles."""
+    tiles = -(-count // WIDTH)
+    return np.minimum(np.arange(threads + 1) * tiles // threads * WIDTH, count).astype(np.int64)
+
+
+def split(limits: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
+    """The limits with ``parts`` parts of each range."""
+    inside = [np.linspace(a, b, parts, endpoint=False) for a, b in pairwise(limits)]
+    return np.append(np.concatenate(inside).astype(np.int64), limits[-1])
+
+
+@cache
+def _advance(program: Program, variant: AdvanceVariant) -> Any:
+    return imported(advance_text(program, variant, stamp())).run
+
+
+def _columns(values: Array) -> Array:
+    """The last axis in whole tiles: one value for each neuron of a tile, or those of neurons."""
+    many = values.shape[-1]
+    widths = [(0, 0)] * (values.ndim - 1) + [(0, -many % WIDTH)]
+    return np.ascontiguousarray(np.pad(values, widths, mode="edge"))
+
+
+def _row(function: Any, *entries: int | Array) -> Row:
+    kept = tuple(entry for entry in entries if isinstance(entry, np.ndarray))
+    assert all(array.flags.c_contiguous for array in kept)
+    numbers = (e.ctypes.data if isinstance(e, np.ndarray) else int(e) for e in entries)
+    return Row(function, np.array(list(numbers), np.int64), kept)
+
+
+def _waits(rows: Sequence[Row]) -> list[bool]:
+    """Before which rows all threads wait: lists are whole when read, and read when written anew."""
+    waits = [False] * len(rows)
+    written: set[Source] = set()
+    read: set[Source] = set()
+    for k in (*range(len(rows)), *range(len(rows))):  # the second block follows the first
+        row = rows[k]
+        if row.reads in written or row.writes in read:
+            waits[k] = True
+            written.clear()
+            read.clear()
+        if row.reads is not None:
+            read.add(row.reads)
+        if row.writes is not None:
+            written.add(row.writes)
+    return waits

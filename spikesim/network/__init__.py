@@ -1,0 +1,62 @@
+"""Networks of spiking neurons: sparse connections with delays, run step by step.
+
+Units: ms, mV, pA, nS, pF.
+"""
+
+from spikesim.network.connect import (
+    AllToAll,
+    Explicit,
+    FixedIndegree,
+    FixedOutdegree,
+    FixedProbability,
+    FixedTotalNumber,
+    OneToOne,
+    Rule,
+    Synapses,
+)
+from spikesim.network.convolution import Convolution
+from spikesim.network.network import Network
+from spikesim.network.population import Population, SpikeTrains
+from spikesim.network.probe import RateProbe, SpikeProbe, StateProbe
+from spikesim.network.projection import Projection
+from spikesim.network.space import (
+    DistanceDependent,
+    ExponentialProfile,
+    FlatProfile,
+    GaussianProfile,
+    lattice,
+)
+from spikesim.network.statistics import correlation, cv_isi, rates
+from spikesim.network.values import Exponential, LogNormal, Normal, Uniform
+
+__all__ = [
+    "AllToAll",
+    "Convolution",
+    "DistanceDependent",
+    "Explicit",
+    "Exponential",
+    "ExponentialProfile",
+    "FixedIndegree",
+    "FixedOutdegree",
+    "FixedProbability",
+    "FixedTotalNumber",
+    "FlatProfile",
+    "GaussianProfile",
+    "LogNormal",
+    "Network",
+    "Normal",
+    "OneToOne",
+    "Population",
+    "Projection",
+    "RateProbe",
+    "Rule",
+    "SpikeProbe",
+    "SpikeTrains",
+    "StateProbe",
+    "Synapses",
+    "Uniform",
+    "correlation",
+    "cv_isi",
+    "lattice",
+    "rates",
+]

@@ -1,0 +1,196 @@
+"""A network: populations, what connects and drives them, and what is recorded of a run."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikesim.errors import UserError
+from spikesim.network import running
+from spikesim.network.build import Machine, build
+from spikesim.network.grid import whole_steps
+from spikesim.network.parts import Parts
+from spikesim.network.population import Group, Population
+from spikesim.network.probe import Probe, RateProbe, SpikeProbe, StateProbe, make_probe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Network(Parts):
+    """Populations of neurons, connected by sparse, delayed synapses, run step by step.
+
+    Units are ms, mV, pA and nS, or whatever a neuron documents. In step ``n``, which ends at
+    ``(n + 1) dt``, a population takes what has arrived, updates its neurons, and sends their spikes
+    into step ``n + d`` for a delay of ``d`` steps. Times of spikes and states are ends of steps.
+
+    What arrives in a step is summed in fixed point (:mod:`spikesim.network.quantum`), and each
+    random number is a function of seed, neuron and step, so that a run gives the same bits each
+    time, for any number of threads, and however it is divided.
+
+    Args:
+        dt: step, ms.
+        seed: of connections, drawn values, drives and stochastic neurons.
+        dtype: of states, ``"float32"`` or ``"float64"``; inputs are summed in 32 or 64 bits.
+        threads: that share the work.
+
+    Raises:
+        UserError: an argument out of its range.
+
+    >>> from spikesim.network import FixedProbability, Network
+    >>> from spikesim.neurons import LIFDelta
+    >>> net = Network(dt=0.1, seed=1)
+    >>> cells = net.population(LIFDelta(), 100, name="cells")
+    >>> loop = net.connect(cells, cells, FixedProbability(0.1), weight=-0.5, delay=1.5)
+    >>> drive = net.poisson(cells, rate=20_000.0, weight=0.1)
+    >>> spikes = net.probe(cells, "spikes")
+    >>> net.run(10.0)
+    >>> net.time
+    10.0
+    """
+
+    def __init__(
+        self,
+        dt: float = 0.1,
+        *,
+        seed: int = 0,
+        dtype: Literal["float32", "float64"] = "float32",
+        threads: int = 1,
+    ) -> None:
+        super().__init__(dt, seed, dtype, threads)
+        self.step = 0
+        """Steps run so far."""
+        self.probes: list[Probe] = []
+        self._machine: Machine | None = None
+        self._player: running.Player | None = None
+
+    @property
+    def time(self) -> float:
+        """Time run so far, ms."""
+        return self.step * self.dt
+
+    @overload
+    def probe(  # type: ignore[overload-overlap]
+        self, group: Group, what: Literal["spikes"], *, neurons: ArrayLike | None = None
+    ) -> SpikeProbe: ...
+    @overload
+    def probe(  # type: ignore[overload-overlap]
+        self,
+        group: Group,
+        what: Literal["rate"],
+        *,
+        neurons: ArrayLike | None = None,
+        every: float | None = None,
+    ) -> RateProbe: ...
+    @overload
+    def probe(
+        self,
+        group: Population,
+        what: str,
+        *,
+        neurons: ArrayLike | None = None,
+        every: float | None = None,
+    ) -> StateProbe: ...
+    def probe(
+        self,
+        group: Group,
+        what: str,
+        *,
+        neurons: ArrayLike | None = None,
+        every: float | None = None,
+    ) -> SpikeProbe | RateProbe | StateProbe:
+        """Record from now on; may be added between two runs, and changes nothing in them.
+
+        Args:
+            group: a population, or trains of spikes.
+            what: ``"spikes"``: ``.times`` (ms), ``.senders``, ``.rate`` (Hz).
+                ``"rate"``: the population's mean rate, ``.times`` and ``.values`` (Hz).
+                The name of a state variable: ``.times`` and ``.values [times, neurons]``.
+            neurons: indices of those to record; by default all.
+            every: ms between two values; by default each step, and 1 ms for ``"rate"``.
+
+        Raises:
+            UserError: nothing of that name to record, or a neuron out of range.
+        """
+        self._check_own(group)
+        probe = make_probe(group, what, neurons, every, self.dt, self.step)
+        self.probes.append(probe)
+        return probe
+
+    def run(self, ms: float, *, progress: bool = False) -> None:
+        """Run on for ``ms``, a multiple of ``dt``.
+
+        The network is built by the first run; populations, projections and drives are then
+        complete. Ctrl-C ends a run between two steps, with everything up to there recorded; it may
+        be continued.
+
+        Args:
+            ms: biological time, ms.
+            progress: show a bar with the biological time and the ratio of wall to biological time.
+
+        Raises:
+            UserError: ``ms`` is no multiple of ``dt``; a receptor that its quantum cannot hold
+                (:mod:`spikesim.network.quantum`); a cycle of zero delays; too little memory.
+        """
+        steps, machine = int(whole_steps(ms, self.dt, "run")), self._built()
+        if self._player is None or self._player.probes != self.probes:
+            self._player = running.Player(machine, self.probes, self.threads)
+        running.run(self, self._player, steps, progress)
+
+    def state_dict(self) -> dict[str, NDArray[Any]]:
+        """All that a run changes: states, what is on its way, and the step; copies.
+
+        A network made and connected by the same calls goes on from it bit for bit. Recordings are
+        not part of it; a probe starts at the step that is loaded.
+        """
+        arrays = self._built().arrays()
+        return {"step": np.array(self.step), **{name: a.copy() for name, a in arrays.items()}}
+
+    def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Continue from :meth:`state_dict`; probes forget what they recorded.
+
+        Raises:
+            UserError: it is of another network.
+        """
+        arrays = self._built().arrays()
+        expected = {"step", *arrays}
+        if set(state) != expected:
+            names = sorted(expected ^ set(state))
+            raise UserError(f"this state is of another network: they differ in {names[0]!r}")
+        for name, array in arrays.items():
+            given = np.asarray(state[name])
+            if given.shape != array.shape or given.dtype != array.dtype:
+                raise UserError(
+                    f"this state is of another network: {name!r} is {given.dtype} "
+                    f"{list(given.shape)}, here {array.dtype} {list(array.shape)}"
+                )
+            if name.endswith(".quantum") and given != array:
+                raise UserError(
+                    f"this state is of another network: {name!r} is {given}, not {array}"
+                )
+        for name, array in arrays.items():
+            array[...] = state[name]
+        self.step = int(state["step"])
+        for probe in self.probes:
+            probe.step = self.step
+            probe.clear()
+
+    def plot(self, first: float = 0.0, last: float | None = None) -> "Figure":
+        """A raster of all probes of spikes, with population rates below.
+
+        Args:
+            first, last: what to show, ms; by default all.
+
+        Raises:
+            UserError: no probe of spikes.
+        """
+        from spikesim.network.plot import plot  # matplotlib takes a while to import
+
+        return plot(self, first, self.time if last is None else last)
+
+    def _built(self) -> Machine:
+        if self._machine is None:
+            self._machine = build(self)
+            self.is_complete = True
+        return self._machine

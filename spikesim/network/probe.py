@@ -1,0 +1,235 @@
+"""Probes: what is kept of a run. The time of a step is that of its end, ``(n + 1) dt``."""
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from spikesim.errors import UserError, nearest
+from spikesim.network.grid import whole_steps
+from spikesim.network.population import Group, Population, Real, spikes_only
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class Probe:
+    """What all probes share: whom they watch, and when they began.
+
+    Attributes:
+        group: the population, or trains of spikes, that it watches.
+        neurons: indices of those watched.
+    """
+
+    def __init__(self, group: Group, neurons: ArrayLike | None, dt: float, step: int) -> None:
+        self.group, self.dt, self.first = group, dt, step
+        self.neurons = group.chosen(neurons)
+        self.step = step
+        """The next step to be recorded."""
+
+    def clear(self) -> None:
+        """Forget what was recorded so far."""
+        self.first = self.step
+
+
+class SpikeProbe(Probe):
+    """Spikes of a group, or of some of its neurons; made by :meth:`Network.probe`."""
+
+    def __init__(self, group: Group, neurons: ArrayLike | None, dt: float, step: int) -> None:
+        super().__init__(group, neurons, dt, step)
+        self._mask: NDArray[np.bool_] | None = None
+        if neurons is not None:
+            self._mask = np.zeros(group.size, np.bool_)
+            self._mask[self.neurons] = True
+        self._steps: list[NDArray[np.int64]]
+        self._senders: list[NDArray[np.int32]]
+        self.clear()
+
+    def take(self, bits: NDArray[np.uint32]) -> None:
+        """Keep the spikes of the next steps, ``[steps, words]``."""
+        row, sender = decoded(bits)
+        if self._mask is not None:
+            kept = self._mask[sender]
+            row, sender = row[kept], sender[kept]
+        self._steps.append(row + self.step)
+        self._senders.append(sender)
+        self.step += len(bits)
+
+    def clear(self) -> None:
+        """Forget what was recorded so far."""
+        super().clear()
+        self._steps, self._senders = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """The step of each spike, ascending."""
+        return _joined(self._steps)
+
+    @property
+    def senders(self) -> NDArray[np.int32]:
+        """The neuron of each spike, ascending within a step."""
+        return _joined(self._senders)
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """The time of each spike, ms."""
+        return _ends(self.steps, self.dt)
+
+    def __len__(self) -> int:
+        return int(self.steps.size)
+
+    @property
+    def duration(self) -> float:
+        """Time recorded, ms."""
+        return (self.step - self.first) * self.dt
+
+    @property
+    def rate(self) -> float:
+        """Mean rate of the neurons watched, Hz; 0 before anything is recorded."""
+        seconds = self.duration * 1e-3 * self.neurons.size
+        return len(self) / seconds if seconds else 0.0
+
+
+class SampledProbe(Probe):
+    """What probes with a value every so many steps share; an unfinished one is left out."""
+
+    every: int
+    """Steps from one value to the next."""
+
+    @property
+    def recorded(self) -> int:
+        """How many values there are, of each neuron."""
+        return (self.step - self.first) // self.every
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """When each value's steps end, ms."""
+        return _ends(self.first - 1 + self.every * np.arange(1, self.recorded + 1), self.dt)
+
+
+class RateProbe(SampledProbe):
+    """Mean rate of a group's neurons in bins of time; made by :meth:`Network.probe`."""
+
+    def __init__(
+        self, group: Group, neurons: ArrayLike | None, every: int, dt: float, step: int
+    ) -> None:
+        super().__init__(group, neurons, dt, step)
+        self.every = every
+        self._mask: NDArray[np.uint32] | None = None
+        if neurons is not None:
+            bits = np.zeros(-(-group.size // 32) * 32, np.uint8)
+            bits[self.neurons] = 1
+            self._mask = np.packbits(bits, bitorder="little").view(np.uint32)
+        self._counts: list[NDArray[np.int64]]
+        self.clear()
+
+    def take(self, bits: NDArray[np.uint32]) -> None:
+        """Count the spikes of the next steps, ``[steps, words]``."""
+        self._counts.append(_ones(bits if self._mask is None else bits & self._mask))
+        self.step += len(bits)
+
+    def clear(self) -> None:
+        """Forget what was recorded so far."""
+        super().clear()
+        self._counts = [np.zeros(0, np.int64)]
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Mean rate in each bin, Hz."""
+        counts, bins = _joined(self._counts), self.recorded
+        binned = counts[: bins * self.every].reshape(bins, self.every).sum(1)
+        return np.asarray(binned / (self.every * self.dt * 1e-3 * self.neurons.size))
+
+
+class StateProbe(SampledProbe):
+    """A state variable of some neurons after each step; made by :meth:`Network.probe`."""
+
+    group: Population
+
+    def __init__(
+        self,
+        group: Population,
+        state: str,
+        neurons: ArrayLike | None,
+        every: int,
+        dt: float,
+        step: int,
+    ) -> None:
+        super().__init__(group, neurons, dt, step)
+        self.state, self.every = state, every
+        self._rows: list[Real]
+        self.clear()
+
+    def take(self, values: Real) -> None:
+        """Keep values of the next steps, ``[steps, neurons]``: each ``every``-th row."""
+        ahead = (self.first - self.step - 1) % self.every
+        self._rows.append(values if self.every == 1 else values[ahead :: self.every].copy())
+        self.step += len(values)
+
+    def clear(self) -> None:
+        """Forget what was recorded so far."""
+        super().clear()
+        self._rows = [np.zeros((0, self.neurons.size), self.group.dtype)]
+
+    @property
+    def values(self) -> Real:
+        """``[steps, neurons]``, in the network's dtype."""
+        return _joined(self._rows)
+
+
+def make_probe(
+    group: Group,
+    what: str,
+    neurons: ArrayLike | None,
+    every: float | None,
+    dt: float,
+    step: int,
+) -> SpikeProbe | RateProbe | StateProbe:
+    """The probe that :meth:`Network.probe` was asked for."""
+    if what in ("spikes", "rate"):
+        spikes_only(group)
+    if what == "spikes":
+        if every is not None:
+            raise UserError("a probe of spikes keeps every spike; leave every= out")
+        return SpikeProbe(group, neurons, dt, step)
+    states = tuple(group.state) if isinstance(group, Population) else ()
+    if what != "rate" and what not in states:
+        known = ("spikes", "rate", *states)
+        raise UserError(f"{group.name} has no {what!r} to probe" + nearest(what, known))
+    steps = 0 if every is None else int(whole_steps(every, dt, "every"))
+    if every is not None and steps < 1:
+        raise UserError(f"every must be at least one step, dt = {dt} ms, got {every} ms")
+    if what == "rate":
+        return RateProbe(group, neurons, steps or max(round(1.0 / dt), 1), dt, step)
+    assert isinstance(group, Population)
+    return StateProbe(group, what, neurons, steps or 1, dt, step)
+
+
+def decoded(bits: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Rows and neurons of the ones in ``[rows, words]``, in this order.
+
+    >>> decoded(np.array([[0, 5]], np.uint32))[1].tolist()
+    [32, 34]
+    """
+    # Flat and of truth values: numpy finds those several times faster.
+    words = np.flatnonzero(bits != 0)
+    ones = np.unpackbits(bits.reshape(-1)[words].view(np.uint8), bitorder="little")
+    which, bit = np.divmod(np.flatnonzero(ones.view(np.bool_)), 32)
+    row, word = np.divmod(words[which], bits.shape[1])
+    return row, (word * 32 + bit).astype(np.int32)
+
+
+def _ones(words: NDArray[np.uint32]) -> NDArray[np.int64]:
+    """Ones in each row."""
+    return np.bincount(decoded(words)[0], minlength=len(words)).astype(np.int64)
+
+
+def _joined(parts: list[NDArray[Scalar]]) -> NDArray[Scalar]:
+    """All parts as one, which is kept in their place."""
+    if len(parts) > 1:
+        parts[:] = [np.concatenate(parts)]
+    return parts[0]
+
+
+def _ends(steps: NDArray[np.int64], dt: float) -> NDArray[np.float64]:
+    """When steps end, ms."""
+    return np.asarray((steps + 1) * dt, np.float64)

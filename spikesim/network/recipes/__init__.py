@@ -1,0 +1,24 @@
+"""Published networks, ready to run: each function builds a :class:`~spikesim.network.Network`.
+
+All take ``scale`` (size against the published one), ``seed``, ``threads``, ``dtype`` and ``dt``
+(ms); their populations are in ``net.groups``.
+"""
+
+from collections.abc import Callable
+
+from spikesim.network.network import Network
+from spikesim.network.recipes.brunel import brunel
+from spikesim.network.recipes.coba import coba
+from spikesim.network.recipes.cuba import cuba
+from spikesim.network.recipes.izhikevich import izhikevich
+from spikesim.network.recipes.microcircuit import microcircuit
+
+RECIPES: dict[str, Callable[..., Network]] = {
+    "brunel": brunel,
+    "cuba": cuba,
+    "coba": coba,
+    "izhikevich": izhikevich,
+    "microcircuit": microcircuit,
+}
+
+__all__ = ["RECIPES", "brunel", "coba", "cuba", "izhikevich", "microcircuit"]
