@@ -34,8 +34,8 @@ every way that was tried, spreads, firing rates, versions and settings.
 All but the last three take `--device cpu --quick` to see that they run (`simulators.py --quick`),
 and `--out FILE` for the JSON, which the same command again completes where a run was cut. The
 peers: `pip install --no-deps -r requirements-peers.txt`; NEST and Brian2 each in an environment of
-its own, `requirements-nest.txt` and `requirements-brian.txt` of this folder. A ratio is one of two figures of the same run:
-figures of different files are not to be divided by each other.
+its own, `requirements-nest.txt` and `requirements-brian.txt` of this folder. A ratio is one of two
+figures of the same run: figures of different files are not to be divided by each other.
 """
 
 

@@ -241,3 +241,14 @@ def test_distributions_are_as_near_to_nest_as_its_own_seeds(
 def test_bad_keys_are_refused(keys: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         brunel(**keys)  # type: ignore[arg-type]
+
+
+def test_bad_keys_of_others_are_refused() -> None:
+    with pytest.raises(UserError, match="indegree must be >= 5"):
+        izhikevich(indegree=4)
+    with pytest.raises(UserError, match="drive must be 'poisson' or 'dc', got 'ac'"):
+        microcircuit(drive="ac")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="initial must be 'optimized' or 'original'"):
+        microcircuit(initial="new")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="leaves 0 of 3200; at least 64 are needed"):
+        RECIPES["cuba"](scale=1e-4)

@@ -60,14 +60,12 @@ NEURONS: dict[str, Callable[..., Neuron]] = {
     "LIFExp at once": lambda **k: LIFExp(tau_ex=10.0, t_ref=0.0, **k),
     "LIFAlpha": LIFAlpha,
     "LIFCondExp": LIFCondExp,
-    "LIFCondExp Runge-Kutta": lambda **k: LIFCondExp(scheme="rk4", t_ref=0.0, **k),
     "EIF": EIF,
     "AdEx": lambda **k: AdEx(dt=0.5, **k),
     "AdEx currents Runge-Kutta": lambda **k: AdEx(
         e_ex=None, e_in=None, t_ref=1.0, scheme="rk4", **k
     ),
     "HodgkinHuxley": lambda **k: HodgkinHuxley(t_ref=1.0, **k),
-    "HodgkinHuxley Runge-Kutta": lambda **k: HodgkinHuxley(scheme="rk4", **k),
     "QIF": QIF,
 }
 RANDOM = {"LIFEscape", "PoissonNeuron"}

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from spikesim.errors import UserError
 from spikesim.network.connect import AllToAll, FixedIndegree
 from spikesim.network.network import Network
 from spikesim.network.population import Population
@@ -42,6 +43,8 @@ def izhikevich(
     Reference: E. M. Izhikevich (2003), Simple model of spiking neurons, IEEE Trans. Neural Netw.
     14, 1569-1572, figure 3.
     """
+    if indegree is not None and indegree < 5:
+        raise UserError(f"indegree must be >= 5, a fifth of it inhibitory, got {indegree}")
     net = Network(dt=dt, seed=seed, dtype=dtype, threads=threads)
     many, few = scaled(EXCITATORY, scale), scaled(INHIBITORY, scale)
     random = np.random.default_rng(key(seed, "izhikevich"))
@@ -52,16 +55,15 @@ def izhikevich(
     inhibitory = net.population(
         Izhikevich(a=0.02 + 0.08 * q, b=0.25 - 0.05 * q, d=2.0), few, name="inhibitory"
     )
-    stronger = EXCITATORY + INHIBITORY if indegree else 1.0
-    stronger /= indegree or scale
+    stronger = (EXCITATORY + INHIBITORY) / (indegree or many + few)
     projections: tuple[tuple[Population, Uniform, float], ...] = (
         (excitatory, Uniform(0.0, 0.5 * stronger), 5.0),
-        (inhibitory, Uniform(-1.0 * stronger, 0.0), 2.0),
+        (inhibitory, Uniform(-stronger, 0.0), 2.0),
     )
     for source, weight, std in projections:
         net.noise(source, mean=0.0, std=std)
-        part = scaled(indegree, source.size / (many + few)) if indegree else 0
-        rule = FixedIndegree(part) if indegree else AllToAll()
+        part = source.size / (many + few)
+        rule = FixedIndegree(round(indegree * part)) if indegree else AllToAll()
         for target in (excitatory, inhibitory):
             net.connect(source, target, rule, weight=weight, delay=dt)
     return net
