@@ -65,7 +65,7 @@ class BatchNorm(nn.BatchNorm2d):
     def normalisation(self, x: Tensor) -> "Normalisation":
         """What is done to a sequence ``[T, B, C, ...]``; in training, running statistics follow."""
         self._check(x)
-        if not self._takes_batch:
+        if not self.takes_batch:
             assert self.running_mean is not None
             assert self.running_var is not None
             real = torch.promote_types(x.dtype, torch.float32)
@@ -102,7 +102,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def _is_joined(self, neuron: Neuron, x: Tensor) -> bool:
         """Whether one autograd function of CUDA kernels does all of it."""
-        if not self._takes_batch or self.synchronised or torch.compiler.is_compiling():
+        if not self.takes_batch or self.synchronised or torch.compiler.is_compiling():
             return False
         arrays = [a for a in (self.weight, self.bias, self.running_mean) if a is not None]
         real = torch.promote_types(x.dtype, torch.float32)
@@ -111,7 +111,8 @@ class BatchNorm(nn.BatchNorm2d):
         return wants and fits and torch.is_grad_enabled() and neuron.serving(x.device) == "cupy"
 
     @property
-    def _takes_batch(self) -> bool:
+    def takes_batch(self) -> bool:
+        """Whether it normalises by the statistics of its input."""
         return self.training or self.running_mean is None or self.running_var is None
 
     def _check(self, x: Tensor) -> None:
@@ -121,7 +122,7 @@ class BatchNorm(nn.BatchNorm2d):
                 f"{self.num_features}, ...], got {x.dtype} {list(x.shape)}"
             )
         is_shared = self.synchronised and self.training
-        if self._takes_batch and not is_shared and x.numel() < 2 * self.num_features:
+        if self.takes_batch and not is_shared and x.numel() < 2 * self.num_features:
             raise UserError(
                 "batch statistics need more than 1 value per channel in training, got "
                 f"{list(x.shape)}; use a larger batch, or evaluation mode"
@@ -136,6 +137,20 @@ class BatchNorm(nn.BatchNorm2d):
             # A tensor: reading the counter on the host would wait for the device.
             share = self.num_batches_tracked.to(running.dtype).reciprocal()
             running.lerp_(new.to(running.dtype), share if self.momentum is None else self.momentum)
+
+    def follow_bias(self, bias: Tensor) -> None:
+        """Move the running mean by a bias ``[C]`` that was left out of what was normalised last.
+
+        Statistics of a batch take away what all values of a channel have in common.
+        """
+        if not self.training or self.running_mean is None or _is_recomputing():
+            return
+        with torch.no_grad():
+            if self.momentum is not None:
+                self.running_mean.add_(bias, alpha=self.momentum)
+            else:
+                assert self.num_batches_tracked is not None
+                self.running_mean.add_(bias / self.num_batches_tracked)
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Any number of trailing axes."""

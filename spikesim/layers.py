@@ -4,7 +4,8 @@ Shape legend: ``T`` steps, ``B`` batch, ``C`` channels, ``H, W`` map; time first
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, cast
+from functools import partial
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ class TimeDistributed(nn.Sequential):
         return _over_time(list(self), x)
 
 
-def _over_time(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
+def _over_time(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
     if x.dim() < 3:
         raise ValueError(f"input is {list(x.shape)}; expected [T, B, ...]: add a batch of 1")
     out = x.flatten(0, 1)
@@ -100,15 +101,50 @@ def in_turn(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
             place += 1
         else:
             maps = list(pair[0].children())[:-1]
-            x = _over_time(maps, x) if maps else x
+            x, left_out = _before_the_norm(maps, norm, x)
             neuron = cast(Neuron, pair[1])
             after = _pool_to_take_over(layers[place + 1 : place + 3], x)
             if after is None and _has_hooks(neuron):
                 x = neuron(x, norm.normalisation(x))
             else:
                 x = norm.run(neuron, x, after)
+            if left_out is not None:
+                norm.follow_bias(left_out)
             place += 2 if after is None else 3
     return x
+
+
+def _before_the_norm(
+    maps: Sequence[nn.Module], norm: BatchNorm, x: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Maps in turn, and the bias of a convolution at their end if it was left out.
+
+    Statistics of a batch would take it away again: adding it costs a pass, and its gradient, which
+    is zero, one more and memory.
+    """
+    conv = maps[-1] if maps else None
+    if isinstance(conv, nn.Conv2d) and norm.takes_batch and not _has_hooks(conv):
+        bare = partial(conv._conv_forward, weight=conv.weight, bias=None)
+        x = _over_time([*maps[:-1], bare], x)
+        if conv.bias is not None:
+            x = _ZeroGradient.apply(x, conv.bias)  # type: ignore[no-untyped-call]
+        return x, conv.bias
+    return _over_time(maps, x) if maps else x, None
+
+
+class _ZeroGradient(torch.autograd.Function):
+    """An array as it is, and zeros as the gradient of a parameter that it does not depend on."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, parameter: Tensor) -> Tensor:
+        ctx.save_for_backward(parameter)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (parameter,) = ctx.saved_tensors
+        of_x, of_parameter = ctx.needs_input_grad
+        return grads[0] if of_x else None, torch.zeros_like(parameter) if of_parameter else None
 
 
 def _pool_to_take_over(pair: Sequence[nn.Module], x: Tensor) -> AfterNeuron | None:
