@@ -9,7 +9,7 @@ demo: .venv/ready
 	$(BIN)/spikesim train $(DEMO)
 
 test: .venv/ready-test lint types
-	PYTHONSAFEPATH=1 $(BIN)/pytest
+	PYTHONSAFEPATH=1 $(BIN)/pytest --numprocesses=auto --dist=worksteal
 
 lint: .venv/ready-test
 	$(BIN)/ruff check .

@@ -64,9 +64,7 @@ def share(row: dict[str, Any], name: str) -> str:
 
 def spent(choice: dict[str, Any] | None) -> str:
     """A choice with its time and memory."""
-    return (
-        "" if choice is None else ", ".join([choice["how"], *filter(None, figures(choice))])
-    )
+    return "" if choice is None else ", ".join([choice["how"], *filter(None, figures(choice))])
 
 
 def figures(choice: dict[str, Any]) -> list[str]:

@@ -1,18 +1,24 @@
 r"""Random and given connections as compressed rows, by compiled loops.
 
 All numbers come from Philox4x32-10 (:mod:`spikesim.random`) with the seed as its key. Row ``r``
-takes in order the words of the blocks of counters ``(r, b, stage, 0xFFFFFF01)``, b = 0, 1, ..., so
-that rows are drawn by any number of threads with the same result. Each loop runs twice, first to
-count and then to place, which costs less than to keep and sort the numbers: the largest array
-besides the result is one number per neuron and thread.
+takes in order the words of the blocks of counters ``(r, b, stage, 0xFFFFFF01)``, b = 0, 1, ..., and
+pair ``i`` of a list two words of ``(i / 2 mod 2**32, i / 2**33, stage, 0xFFFFFF01)``, so that rows
+are drawn by any number of threads, of a GPU too, with the same result. ``stage`` is 0, and counts
+on where a word is rejected for being biased.
+
+On the CPU each loop runs twice, first to count and then to place, which costs less than to keep and
+sort the numbers: the largest array besides the result is one number per neuron and thread.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spikesim.kernels.threads import pool
+
+Result = TypeVar("Result")
 
 Rows: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int32]]
 """``indptr [rows + 1]`` and the columns, ascending inside a row."""
@@ -38,7 +44,7 @@ def drawn(
     """
     from spikesim.kernels import connect_numba
 
-    how = (degree, columns - skip, skip, distinct, words_of(seed))
+    how = (degree, max(columns - skip, 0), skip, distinct, words_of(seed))
     return _sorted(connect_numba.drawn, how, rows, columns, threads)
 
 
@@ -88,16 +94,12 @@ def bernoulli(rows: int, columns: int, p: float, *, skip: bool, seed: int, threa
     """Each row takes each column with probability ``p``, to 2**-32."""
     from spikesim.kernels import connect_numba
 
-    # Whole numbers made of products alone: the same table, and so the same bits, on each machine.
-    longer = np.rint(np.cumprod(np.full(GAPS, 1.0 - p)) * 2.0**32).astype(np.uint64)
-    longer = longer[: np.count_nonzero(longer) + 1]
-    ends = (np.arange(1, 257, dtype=np.uint64) << np.uint64(24)) - np.uint64(1)
-    guide = np.count_nonzero(ends[:, None] < longer, axis=1).astype(np.int32)
+    longer, guide = gaps(p)
     indptr = np.zeros(rows + 1, np.int64)
 
     def run(target: NDArray[np.int32]) -> None:
         how = (columns - skip, skip, longer, guide, words_of(seed), indptr, target)
-        _spread(lambda _, *part: connect_numba.bernoulli(*part, *how), rows, threads)
+        shared(lambda _, *part: connect_numba.bernoulli(*part, *how), rows, threads)
 
     run(np.empty(0, np.int32))
     np.cumsum(indptr, out=indptr)
@@ -105,6 +107,21 @@ def bernoulli(rows: int, columns: int, p: float, *, skip: bool, seed: int, threa
     if out.size:
         run(out)
     return indptr, out
+
+
+def gaps(p: float) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
+    """The distribution of gaps between columns that are taken with probability ``p``.
+
+    Returns:
+        ``longer [gaps]``: how many of 2**32 gaps are longer than each; a gap longer than the table
+        goes on from its end, as gaps have no memory. ``guide [256]``: where the search for a word
+        begins, by its first byte.
+    """
+    # Whole numbers made of products alone: the same table, and so the same bits, on each machine.
+    longer = np.rint(np.cumprod(np.full(GAPS, 1.0 - p)) * 2.0**32).astype(np.uint64)
+    longer = longer[: np.count_nonzero(longer) + 1]
+    ends = (np.arange(1, 257, dtype=np.uint64) << np.uint64(24)) - np.uint64(1)
+    return longer, np.count_nonzero(ends[:, None] < longer, axis=1).astype(np.int32)
 
 
 def grouped(
@@ -130,25 +147,24 @@ def _sorted(
     """Run ``loop`` to count what goes to each column, then again to write it there."""
     cursor = np.zeros((threads, columns), np.int64)
     none = np.empty(0, np.int32)
-    _spread(lambda i, *part: loop(*part, *how, cursor[i], none), rows, threads)
+    shared(lambda i, *part: loop(*part, *how, cursor[i], none), rows, threads)
     indptr = np.zeros(columns + 1, np.int64)
     np.cumsum(cursor.sum(0), out=indptr[1:])
     # Of a column, the first thread's rows come first.
     cursor = np.cumsum(cursor, axis=0) - cursor + indptr[:-1]
     out = np.empty(int(indptr[-1]), np.int32)
     if out.size:
-        _spread(lambda i, *part: loop(*part, *how, cursor[i], out), rows, threads)
+        shared(lambda i, *part: loop(*part, *how, cursor[i], out), rows, threads)
     return indptr, out
 
 
-def _spread(work: Callable[[int, int, int], None], count: int, threads: int) -> None:
-    """Call ``work(i, first, last)`` for ``threads`` ranges that cover ``count``, at once."""
+def shared(work: Callable[[int, int, int], Result], count: int, threads: int) -> list[Result]:
+    """Call ``work(i, first, last)`` for up to ``threads`` ranges that cover ``count``, at once."""
+    threads = max(min(threads, count), 1)
     edges = [count * i // threads for i in range(threads + 1)]
     if threads == 1:
-        work(0, 0, count)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, range(threads), edges[:-1], edges[1:]))
+        return [work(0, 0, count)]
+    return list(pool().map(work, range(threads), edges[:-1], edges[1:]))
 
 
 def _starts(keys: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -29,48 +29,76 @@ def fill_words(words, count, seed, row, block, stage):
         words[4 * i + 3] = uint32(d)
 
 
-@njit(cache=True, nogil=True)
-def choose(out, count, columns, seen, words, seed, row, stage):
-    """Draw ``count`` numbers below ``columns``, each new if ``seen`` has an entry for each.
-
-    A word ``w`` gives ``w * columns >> 32``, unbiased by rejection (Lemire, 2019).
-    """
-    if count == 0:
-        return
+@njit(cache=True, forceinline=True)
+def rejected(columns):
+    """Words ``w`` whose ``w * columns`` ends below this are drawn anew (Lemire, 2019)."""
     n = uint64(columns)
-    bound = (_MASK + uint64(1) - n) % n
-    distinct = seen.size > 0
-    found, position, filled, block = 0, 0, 0, 0
-    while found < count:
-        if position == filled:
-            filled = min(words.size, (count - found + 3) & ~3)
-            fill_words(words, filled, seed, row, block, stage)
-            block += filled >> 2
-            position = 0
-        product = uint64(words[position]) * n
-        position += 1
-        if (product & _MASK) < bound:
-            continue
-        value = int32(product >> _HIGH)
-        if distinct:
-            if seen[value]:
-                continue
-            seen[value] = True
-        out[found] = value
-        found += 1
+    return (_MASK + uint64(1) - n) % n
+
+
+@njit(cache=True, nogil=True)
+def draw_anew(columns, seed, row, draw):
+    """One draw of a row whose first word was rejected."""
+    stage = 0
+    while True:
+        stage += 1
+        block = philox(seed[0], seed[1], row, draw >> 2, stage, _CONNECTIONS)
+        product = block[draw & 3] * uint64(columns)
+        if (product & _MASK) >= rejected(columns):
+            return int32(product >> _HIGH)
+
+
+@njit(cache=True, nogil=True)
+def draw_columns(out, first, columns, words, seed, row):
+    """Draws ``first, first + 1, ...`` of a row, all below ``columns``; ``first`` is one of fours.
+
+    A word ``w`` gives ``w * columns >> 32``; a rejected one is replaced by that of the next stage.
+    """
+    if out.size == 0:
+        return
+    bound = rejected(columns)
+    for start in range(0, out.size, _BUFFER):
+        size = min(_BUFFER, out.size - start)
+        fill_words(words, size, seed, row, (first + start) >> 2, 0)
+        bad = 0
+        for i in range(size):
+            product = uint64(words[i]) * uint64(columns)
+            out[start + i] = int32(product >> _HIGH)
+            bad += (product & _MASK) < bound
+        if bad > 0:
+            for i in range(size):
+                if (uint64(words[i]) * uint64(columns) & _MASK) < bound:
+                    out[start + i] = draw_anew(columns, seed, row, first + start + i)
+
+
+@njit(cache=True, nogil=True)
+def draw_different(out, columns, seen, words, seed, row):
+    """The first ``out.size`` different draws of a row, which ``seen`` then holds."""
+    batch = np.empty(_BUFFER, np.int32)
+    found, first = 0, 0
+    while found < out.size:
+        draws = batch[: min(_BUFFER, (out.size - found + 3) & ~3)]
+        draw_columns(draws, first, columns, words, seed, row)
+        first += draws.size
+        for value in draws:
+            if found < out.size and not seen[value]:
+                seen[value] = True
+                out[found] = value
+                found += 1
 
 
 @njit(cache=True, nogil=True)
 def draw_row(out, columns, skip, seen, words, seed, row):
     """All numbers that a row draws; without repetition those that stay out, if these are fewer."""
     count = out.size
-    if seen.size == 0 or 2 * count <= columns:
-        choose(out, count, columns, seen, words, seed, row, 0)
-        if seen.size > 0:
-            for i in range(count):
-                seen[out[i]] = False
+    if seen.size == 0:
+        draw_columns(out, 0, columns, words, seed, row)
+    elif 2 * count <= columns:
+        draw_different(out, columns, seen, words, seed, row)
+        for i in range(count):
+            seen[out[i]] = False
     else:
-        choose(out, columns - count, columns, seen, words, seed, row, 0)
+        draw_different(np.empty(columns - count, np.int32), columns, seen, words, seed, row)
         found = 0
         for c in range(columns):
             if not seen[c]:
@@ -98,12 +126,50 @@ def drawn(first, last, degree, columns, skip, distinct, seed, cursor, rows):
 
 
 @njit(cache=True, nogil=True)
+def pair_anew(pair, n_pre, columns, seed):
+    """A pair one of whose first words was rejected, as ``(source, column)``."""
+    block, at = pair >> 1, 2 * (pair & 1)
+    stage = 0
+    while True:
+        stage += 1
+        words = philox(seed[0], seed[1], block, block >> 32, stage, _CONNECTIONS)
+        by_source = words[at] * uint64(n_pre)
+        by_column = words[at + 1] * uint64(columns)
+        if (by_source & _MASK) >= rejected(n_pre) and (by_column & _MASK) >= rejected(columns):
+            return int32(by_source >> _HIGH), int32(by_column >> _HIGH)
+
+
+@njit(cache=True, nogil=True)
 def draw_pairs(sources, targets, n_pre, n_post, skip, words, seed, group):
-    """The pairs of one group: sources by the words of stage 0, targets by those of stage 1."""
-    seen = np.zeros(0, np.bool_)
-    count = sources.size
-    choose(sources, count, n_pre, seen, words, seed, group, 0)
-    choose(targets, count, n_post - int64(skip), seen, words, seed, group, 1)
+    """The pairs of one group.
+
+    Pair ``i`` of all takes two words of block ``i >> 1``, those of the next stage if one of them is
+    rejected.
+    """
+    count, columns = sources.size, n_post - int64(skip)
+    first_block = group * (_BUFFER >> 1)
+    for i in range((count + 1) >> 1):
+        block = first_block + i
+        a, b, c, d = philox(seed[0], seed[1], block, block >> 32, 0, _CONNECTIONS)
+        words[4 * i] = uint32(a)
+        words[4 * i + 1] = uint32(b)
+        words[4 * i + 2] = uint32(c)
+        words[4 * i + 3] = uint32(d)
+    least_pre, least_column = rejected(n_pre), rejected(columns)
+    bad = 0
+    for i in range(count):
+        by_source = uint64(words[2 * i]) * uint64(n_pre)
+        by_column = uint64(words[2 * i + 1]) * uint64(columns)
+        sources[i] = int32(by_source >> _HIGH)
+        targets[i] = int32(by_column >> _HIGH)
+        bad += (by_source & _MASK) < least_pre or (by_column & _MASK) < least_column
+    if bad > 0:
+        for i in range(count):
+            by_source = uint64(words[2 * i]) * uint64(n_pre)
+            by_column = uint64(words[2 * i + 1]) * uint64(columns)
+            if (by_source & _MASK) < least_pre or (by_column & _MASK) < least_column:
+                pair = group * _BUFFER + i
+                sources[i], targets[i] = pair_anew(pair, n_pre, columns, seed)
     if skip:
         for i in range(count):
             targets[i] += int32(targets[i] >= sources[i])
@@ -113,7 +179,7 @@ def draw_pairs(sources, targets, n_pre, n_post, skip, words, seed, group):
 def pairs(first, last, total, n_pre, n_post, skip, seed, cursor, rows):
     """Write sources of groups ``[first, last)`` into the lists of their targets, or only count."""
     sources, targets = np.empty(_BUFFER, np.int32), np.empty(_BUFFER, np.int32)
-    words = np.empty(_BUFFER, np.uint32)
+    words = np.empty(2 * _BUFFER, np.uint32)
     for group in range(first, last):
         size = min(_BUFFER, total - group * _BUFFER)
         draw_pairs(sources[:size], targets[:size], n_pre, n_post, skip, words, seed, group)
@@ -127,7 +193,7 @@ def pairs(first, last, total, n_pre, n_post, skip, seed, cursor, rows):
 @njit(cache=True, nogil=True)
 def list_pairs(first_group, n_pre, n_post, skip, seed, flat):
     """Pairs of groups from ``first_group`` on, as ``source * n_post + target``."""
-    words = np.empty(_BUFFER, np.uint32)
+    words = np.empty(2 * _BUFFER, np.uint32)
     sources, targets = np.empty(_BUFFER, np.int32), np.empty(_BUFFER, np.int32)
     for start in range(0, flat.size, _BUFFER):
         size = min(_BUFFER, flat.size - start)

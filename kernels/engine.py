@@ -9,7 +9,7 @@ number of threads and any length of a block. Random numbers are words of
 :func:`spikesim.random.philox`, keyed by seed, neuron, step and stream.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -17,7 +17,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesim.kernels.plastic_state import PlasticState
+
 if TYPE_CHECKING:
+    from spikesim.network.plasticity.rule import Plasticity
     from spikesim.neuron import Neuron
 
 Whole: TypeAlias = NDArray[np.int32] | NDArray[np.int64]
@@ -58,6 +61,8 @@ class Cells:
     seed: int = 0
     stream: int = 0
     """Of the random numbers that a neuron draws, as ``neuron.position`` and ``neuron.layer``."""
+    first: int = 0
+    """Which neuron of its population the first one is, for random numbers; a multiple of 64."""
 
 
 @dataclass(eq=False)
@@ -72,7 +77,24 @@ class SpikeSource:
     senders: NDArray[np.int32]
 
 
-Source: TypeAlias = Cells | SpikeSource
+@dataclass(eq=False)
+class Received:
+    """Spikes of neurons that run elsewhere; a :class:`Call` before it writes them."""
+
+    count: int
+    spikes: NDArray[np.uint32]
+    """As those of :class:`Cells`."""
+
+
+Source: TypeAlias = Cells | SpikeSource | Received
+
+
+@dataclass(eq=False)
+class Call:
+    """Python between two operations, once for each block; all threads wait for it."""
+
+    function: Callable[[int, int], None]
+    """Of the block's first step, and of the number of its steps."""
 
 
 @dataclass(eq=False)
@@ -93,6 +115,46 @@ class Delivery:
 
 
 @dataclass(eq=False)
+class Modulation:
+    """What gates eligibilities, noted in each step."""
+
+    values: NDArray[np.float64]
+    """``[1]`` or ``[neurons]``; changed in place."""
+    factor: float
+    """What is left of the values after a step."""
+    levels: NDArray[np.float64]
+    """``[block, values]``: step ``n`` has row ``n % block``."""
+
+
+@dataclass(eq=False)
+class PlasticDelivery:
+    """Synapses whose weights follow a rule; they send as those of :class:`Delivery` do."""
+
+    source: Source
+    target: Cells
+    ring: Ring
+    indptr: NDArray[np.int64]
+    place: NDArray[np.uint16] | NDArray[np.uint32]
+    delay: int | None
+    """At least the block."""
+    longest: int
+    """The longest delay, steps."""
+    weight: Real
+    """``[synapses]``, in the unit of the ring, of the cells' dtype; changed in place."""
+    low: float
+    high: float
+    """Bounds of a weight."""
+    sign: float
+    """What a weight is multiplied by when it is sent: 1 or -1."""
+    rule: "Plasticity"
+    dt: float
+    """ms."""
+    state: PlasticState
+    modulation: Modulation | None = None
+    """Where the rule has an eligibility."""
+
+
+@dataclass(eq=False)
 class PoissonInput:
     """Poisson spikes to each neuron; neurons and steps are independent."""
 
@@ -103,6 +165,8 @@ class PoissonInput:
     """In quanta."""
     seed: int
     stream: int
+    first: int = 0
+    """As of :class:`Cells`."""
 
 
 @dataclass(eq=False)
@@ -114,6 +178,8 @@ class NoiseInput:
     std: float | NDArray[np.float64]
     seed: int
     stream: int
+    first: int = 0
+    """As of :class:`Cells`."""
 
 
 @dataclass(eq=False)
@@ -152,7 +218,11 @@ class StateRecorder:
 Operation: TypeAlias = (
     Cells
     | SpikeSource
+    | Received
+    | Call
     | Delivery
+    | Modulation
+    | PlasticDelivery
     | PoissonInput
     | NoiseInput
     | CurrentInput
@@ -191,6 +261,7 @@ class CpuEngine:
 
         Raises:
             ValueError: a recorder has no room for these steps.
+            Exception: what a :class:`Call` raised; the steps from its block on are void.
         """
         from spikesim.kernels.engine_check import check_room
         from spikesim.kernels.engine_numba import drive
@@ -212,3 +283,4 @@ class CpuEngine:
         work(0)
         for other in others:
             other.join()
+        self._tables.calls.check()

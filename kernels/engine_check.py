@@ -10,16 +10,22 @@ from spikesim.kernels.engine import (
     Cells,
     CurrentInput,
     Delivery,
+    Modulation,
     NoiseInput,
     Operation,
+    PlasticDelivery,
     PoissonInput,
+    Received,
     Ring,
     SpikeRecorder,
     SpikeSource,
     StateRecorder,
 )
+from spikesim.kernels.plastic_state import depth
 from spikesim.kernels.poisson import LARGEST
 
+TILE = 64
+"""Neurons whose random words lie side by side."""
 WHOLE = ("int32", "int64")
 WEIGHTS = ("int8", "int16", "int32", "int64")
 
@@ -40,15 +46,24 @@ def check(operation: Operation, block: int) -> None:
             _inside("senders", senders, count)
             if np.any(np.diff(steps) < 0):
                 raise ValueError("steps of given spikes must ascend")
+        case Received(spikes=spikes, count=count):
+            _bits("spikes", spikes, block, count)
         case Delivery():
             _delivery(operation, block)
-        case PoissonInput(ring=ring, mean_per_step=mean):
+        case PlasticDelivery():
+            _plastic(operation, block)
+        case Modulation(values=values, levels=levels):
+            _array("values", values, ("float64",), (values.size,))
+            _array("levels", levels[:block], ("float64",), (block, values.size))
+        case PoissonInput(ring=ring, mean_per_step=mean, first=first):
             _ring(ring, block)
+            _first(first)
             _spread("mean_per_step", mean, ring)
             if not np.all((np.asarray(mean) >= 0) & (np.asarray(mean) <= LARGEST)):
                 raise ValueError(f"mean_per_step must be from 0 to {LARGEST:g}")
-        case NoiseInput(ring=ring, mean=mean, std=std):
+        case NoiseInput(ring=ring, mean=mean, std=std, first=first):
             _ring(ring, block)
+            _first(first)
             _spread("mean", mean, ring)
             _spread("std", std, ring)
         case CurrentInput(ring=ring, values=values):
@@ -122,14 +137,35 @@ def _cells(cells: Cells, block: int) -> None:
             _array(f"ring of {name}", ring.array, (kind,), (len(ring.array), count))
 
 
+def _plastic(delivery: PlasticDelivery, block: int) -> None:
+    place, weight, state = delivery.place, delivery.weight, delivery.state
+    cells, modulation = delivery.target, delivery.modulation
+    _synapses(delivery, block)
+    _array("weight", weight, (cells.dtype,), place.shape)
+    _array("used", state.used, ("int32",), (delivery.ring.array.shape[1],))
+    shortest = delivery.delay
+    if shortest is None:
+        shortest = int(place.min(initial=delivery.longest * cells.count)) // cells.count
+    if shortest < block:
+        raise ValueError(f"plastic synapses need delays of the block, {block}, not {shortest}")
+    if state.depth < depth(delivery.longest, block):
+        raise ValueError(f"{state.depth} spikes of a receiver are too few to be kept")
+    if (state.sums is None) != (modulation is None):
+        raise ValueError("an eligibility needs a modulation, and a modulation an eligibility")
+
+
 def _delivery(delivery: Delivery, block: int) -> None:
-    ring, place, weight = delivery.ring, delivery.place, delivery.weight
+    _synapses(delivery, block)
+    if isinstance(delivery.weight, np.ndarray):
+        _array("weight", delivery.weight, WEIGHTS, delivery.place.shape)
+
+
+def _synapses(delivery: Delivery | PlasticDelivery, block: int) -> None:
+    ring, place = delivery.ring, delivery.place
     _ring(ring, block)
     slots, neurons = ring.array.shape
     _array("indptr", delivery.indptr, ("int64",), (delivery.source.count + 1,))
     _array("place", place, ("uint16", "uint32"), (int(delivery.indptr[-1]),))
-    if isinstance(weight, np.ndarray):
-        _array("weight", weight, WEIGHTS, place.shape)
     if np.any(np.diff(delivery.indptr) < 0) or delivery.indptr[0] != 0:
         raise ValueError("indptr must ascend from 0")
     longest = delivery.delay
@@ -148,6 +184,11 @@ def _ring(ring: Ring, block: int) -> None:
 
 def _bits(name: str, array: NDArray[Any], steps: int, count: int) -> None:
     _array(name, array, ("uint32",), (steps, -(-count // 32)))
+
+
+def _first(neuron: int) -> None:
+    if neuron < 0 or neuron % TILE:
+        raise ValueError(f"the first neuron must be a multiple of {TILE}, got {neuron}")
 
 
 def _spread(name: str, value: float | NDArray[np.float64], ring: Ring) -> None:

@@ -112,6 +112,16 @@ def drive(operations, count, block, begin, end, thread, threads, arrived):
 
 
 @cfunc(SIGNATURE, cache=True, error_model="numpy")
+def by_first(table, begin, steps, thread):
+    """Let the first thread call an operation.
+
+    Table: its address.
+    """
+    if thread == 0:
+        call(load_int64(table, 0), 0, begin, steps, thread)
+
+
+@cfunc(SIGNATURE, cache=True, error_model="numpy")
 def list_spikes(table, begin, steps, thread):
     """List the neurons that spike, in the order of the steps, as ``step << 32 | neuron``.
 

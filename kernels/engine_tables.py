@@ -12,27 +12,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesim.kernels import deliver_numba, engine_numba, inputs_numba
+from spikesim.kernels import (
+    deliver_numba,
+    engine_numba,
+    inputs_numba,
+    plastic_numba,
+    plastic_tables,
+)
 from spikesim.kernels.engine import (
+    Call,
     Cells,
     CurrentInput,
     Delivery,
+    Modulation,
     NoiseInput,
     Operation,
+    PlasticDelivery,
     PoissonInput,
+    Received,
     Ring,
     Source,
     SpikeRecorder,
     SpikeSource,
     StateRecorder,
 )
+from spikesim.kernels.engine_calls import Calls
 from spikesim.kernels.numba_backend import imported, stamp
+from spikesim.kernels.plastic import bind_rule
 from spikesim.kernels.poisson import poisson_limits
 from spikesim.kernels.print_advance import AdvanceVariant, advance_text, slots
 from spikesim.kernels.program import Program
 from spikesim.kernels.time_loop_numba import WIDTH
 
 Array = NDArray[Any]
+
 
 NEAR = 1 << 15
 """Bytes of a ring's slot that stay in the nearest cache while spikes are delivered."""
@@ -44,12 +57,14 @@ class Row:
 
     function: Any
     table: NDArray[np.int64]
-    kept: tuple[Array, ...]
+    kept: tuple[Any, ...]
     """What the table points to."""
     reads: Source | None = None
     """Whose lists of spikes every thread reads."""
     writes: Source | None = None
     """Whose lists of spikes every thread writes its own of."""
+    is_alone: bool = False
+    """Whether nothing else may run meanwhile."""
 
 
 class Tables:
@@ -61,8 +76,14 @@ class Tables:
         self._lists = {
             operation.source: self._empty_lists(operation.source.count)
             for operation in operations
-            if isinstance(operation, Delivery)
+            if isinstance(operation, Delivery | PlasticDelivery)
         }
+        self._plastic = {
+            operation: self._table_of(operation)
+            for operation in operations
+            if isinstance(operation, PlasticDelivery)
+        }
+        self.calls = Calls()
         self._rows = [self._lowered(operation) for operation in operations]
         self._means = [getattr(operation, "mean_per_step", None) for operation in operations]
 
@@ -83,13 +104,25 @@ class Tables:
     def _lowered(self, operation: Operation) -> list[Row]:
         match operation:
             case Cells():
-                return [self._advance(operation), *self._listing(operation)]
+                return [
+                    self._advance(operation),
+                    *self._listing(operation),
+                    *self._remembering(operation),
+                ]
             case SpikeSource():
                 steps, senders = operation.steps, operation.senders
                 given = (*self._bits(operation), steps, senders, len(steps))
                 return [_row(engine_numba.replay, *given), *self._listing(operation)]
+            case Received():
+                return self._listing(operation)
+            case Call():
+                return [self._call(operation)]
             case Delivery():
                 return [self._delivery(operation)]
+            case Modulation():
+                return [self._modulation(operation)]
+            case PlasticDelivery():
+                return self._plastic_delivery(operation)
             case PoissonInput():
                 return [self._poisson(operation)]
             case NoiseInput():
@@ -102,6 +135,12 @@ class Tables:
                 return [_row(engine_numba.record_spikes, *bits, operation.bits, operation.first)]
             case StateRecorder():
                 return [self._record_state(operation)]
+
+    def _call(self, call: Call) -> Row:
+        address, kept = self.calls.operation(call)
+        row = _row(engine_numba.by_first, address)
+        row.kept, row.is_alone = (*row.kept, kept), True
+        return row
 
     def _bits(self, source: Source) -> tuple[int | Array, ...]:
         spikes = source.spikes
@@ -144,7 +183,8 @@ class Tables:
             "quanta": np.array(quanta, real),
             "seed": cells.seed,
             "stream": cells.stream,
-            "elements": np.arange(cells.count if program.draws else 0, dtype=np.uint32),
+            "elements": cells.first
+            + np.arange(cells.count if program.draws else 0, dtype=np.uint32),
             "samples": np.zeros(cells.count if program.draws else 0, np.uint32),
         }
         for name in driven:
@@ -162,15 +202,11 @@ class Tables:
         lists = self._lists[delivery.source]
         limits = self._ranges(ring.shape[1])
         parts = 1
-        if delivery.delay is not None:
+        is_spread = delivery.delay is None
+        if not is_spread:
             parts = -(-int(np.diff(limits).max()) * ring.itemsize // NEAR)
             limits = split(limits, parts)
-        cuts = np.empty((len(limits), len(delivery.indptr) - 1), np.int64)
-        is_spread = delivery.delay is None
-        indptr, neurons = delivery.indptr, ring.shape[1]
-        wrong = deliver_numba.cut(place, indptr, neurons, is_spread, limits, cuts)
-        if wrong >= 0:
-            raise ValueError(f"targets of neuron {wrong} do not ascend, or are not in the ring")
+        cuts = _cuts(delivery, limits)
         kind = weight.dtype.name if isinstance(weight, np.ndarray) else None
         function = deliver_numba.deliver(place.dtype.name, kind, ring.dtype.name, is_spread)
         row = _row(
@@ -180,6 +216,34 @@ class Tables:
         )
         row.reads = delivery.source
         return row
+
+    def _modulation(self, modulation: Modulation) -> Row:
+        values, levels = modulation.values, modulation.levels
+        ranges, factor = self._ranges(values.size), np.array([modulation.factor])
+        given = (ranges, values, values.size, levels, self._block - 1, factor)
+        return _row(plastic_numba.modulate, *given)
+
+    def _table_of(self, operation: PlasticDelivery) -> list[int | Array]:
+        ranges, lists = self._ranges(operation.target.count), self._lists[operation.source]
+        cuts = _cuts(operation, ranges)
+        return plastic_tables.entries(operation, ranges, lists, cuts, self._block - 1)
+
+    def _remembering(self, cells: Cells) -> list[Row]:
+        return [
+            _row(plastic_tables.compiled(operation).remember, *table)
+            for operation, table in self._plastic.items()
+            if operation.target is cells and bind_rule(operation.rule).program.looks_back
+        ]
+
+    def _plastic_delivery(self, operation: PlasticDelivery) -> list[Row]:
+        module, table = plastic_tables.compiled(operation), self._plastic[operation]
+        prepare, deliver = _row(module.prepare, *table), _row(module.deliver, *table)
+        prepare.writes = deliver.reads = operation.source
+        if operation.modulation is None:
+            return [prepare, deliver]
+        ranges = self._ranges(operation.modulation.values.size)
+        given = plastic_tables.accumulation(operation, ranges, self._block - 1)
+        return [_row(plastic_numba.accumulate, *given), prepare, deliver]
 
     def _poisson(self, poisson: PoissonInput) -> Row:
         dtype = poisson.ring.array.dtype
@@ -192,7 +256,7 @@ class Tables:
         given = (poisson.weight, poisson.seed, poisson.stream, bases, limits, many)
         return _row(
             inputs_numba.poisson(dtype.name),
-            *(*self._ring(poisson.ring), *given, limits.shape[1], len(means) > 1),
+            *(*self._ring(poisson.ring), *given, limits.shape[1], len(means) > 1, poisson.first),
         )
 
     def _noise(self, noise: NoiseInput) -> Row:
@@ -201,6 +265,7 @@ class Tables:
         return _row(
             inputs_numba.noise(noise.ring.array.dtype.name),
             *(*self._ring(noise.ring), noise.seed, noise.stream, mean, std, numbers[0].size > 1),
+            noise.first,
         )
 
     def _record_state(self, recorder: StateRecorder) -> Row:
@@ -222,6 +287,16 @@ def split(limits: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
     """The limits with ``parts`` parts of each range."""
     inside = [np.linspace(a, b, parts, endpoint=False) for a, b in pairwise(limits)]
     return np.append(np.concatenate(inside).astype(np.int64), limits[-1])
+
+
+def _cuts(delivery: Delivery | PlasticDelivery, limits: NDArray[np.int64]) -> Array:
+    """Where the synapses of each row pass the limits of targets."""
+    cuts = np.empty((len(limits), len(delivery.indptr) - 1), np.int64)
+    given = delivery.indptr, delivery.ring.array.shape[1], delivery.delay is None
+    wrong = deliver_numba.cut(delivery.place, *given, limits, cuts)
+    if wrong >= 0:
+        raise ValueError(f"targets of neuron {wrong} do not ascend, or are not in the ring")
+    return cuts
 
 
 @cache
@@ -250,7 +325,7 @@ def _waits(rows: Sequence[Row]) -> list[bool]:
     read: set[Source] = set()
     for k in (*range(len(rows)), *range(len(rows))):  # the second block follows the first
         row = rows[k]
-        if row.reads in written or row.writes in read:
+        if row.is_alone or rows[k - 1].is_alone or row.reads in written or row.writes in read:
             waits[k] = True
             written.clear()
             read.clear()

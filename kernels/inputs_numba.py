@@ -48,7 +48,8 @@ def poisson(ring):
     word exceeds adds the weight to the base.
 
     Table: ranges, neurons, ring, last slot, weight, seed, stream; bases, limits uint32 in rows,
-    how many rows, neurons in a row, 1 where these are of each neuron and 0 where they serve all.
+    how many rows, neurons in a row, 1 where these are of each neuron and 0 where they serve all;
+    which neuron the first one is.
     """
     number, is_wide = zero(ring), ring == "int64"
     kind = type(number)
@@ -63,6 +64,7 @@ def poisson(ring):
         key, stream = uint64(load_int64(table, 5)), load_int64(table, 6)
         bases, limits = load_int64(table, 7), load_int64(table, 8)
         rows, stride, moves = load_int64(table, 9), load_int64(table, 10), load_int64(table, 11)
+        element = load_int64(table, 12) // 4
         start, stop = load_int64(ranges, thread), load_int64(ranges, thread + 1)
         spare, words, totals, firsts, row = room(), room(), room(), room(), room()
         for first in range(start, stop, WIDTH):
@@ -75,7 +77,7 @@ def poisson(ring):
                 at = (step & last_slot) * neurons + first
                 for i in range(LANES):
                     a, b, c, d = philox(
-                        key, key >> uint64(32), first // 4 + i, 0, step, stream << 8
+                        key, key >> uint64(32), element + first // 4 + i, 0, step, stream << 8
                     )
                     write(words, i, uint32(a))
                     write(words, i + LANES, uint32(b))
@@ -109,7 +111,7 @@ def noise(ring):
     Neuron ``32 j + 16 w + l`` takes words ``2 w`` and ``2 w + 1`` of element ``16 j + l``.
 
     Table: ranges, neurons, ring, last slot, seed, stream; means and deviations float64 in quanta,
-    and as for :func:`poisson` whether they are of each neuron.
+    and as for :func:`poisson` whether they are of each neuron, and which one is the first.
     """
     number, is_wide = zero(ring), ring == "int64"
     kind = type(number)
@@ -126,6 +128,7 @@ def noise(ring):
             load_int64(table, 7),
             load_int64(table, 8),
         )
+        element = load_int64(table, 9) // 2
         start, stop = load_int64(ranges, thread), load_int64(ranges, thread + 1)
         spare, totals, mean, deviation, z = room(), room(), room(), room(), room()
         for first in range(start, stop, WIDTH):
@@ -139,7 +142,7 @@ def noise(ring):
                         a, b, c, d = philox(
                             key,
                             key >> uint64(32),
-                            first // 2 + LANES * half + i,
+                            element + first // 2 + LANES * half + i,
                             0,
                             step,
                             stream << 8,

@@ -157,8 +157,8 @@ def imported(text: str) -> Any:
 
 
 @cache
-def stamp() -> str:
-    """The version of the helpers, which is part of each text."""
+def stamp(*more: str) -> str:
+    """The version of the helpers, and of more files of this folder, which is part of each text."""
     files = resources.files("spikesim.kernels")
-    content = b"".join(files.joinpath(name).read_bytes() for name in HELPERS)
+    content = b"".join(files.joinpath(name).read_bytes() for name in (*HELPERS, *more))
     return hashlib.sha256(content).hexdigest()[:16]

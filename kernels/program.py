@@ -109,7 +109,7 @@ def bind(neuron: "Neuron", *, batch_norm: bool = False) -> Bound:
     back = reverse(tape, wanted)
     numbers: dict[float, str] = {}
     lines, reverse_lines = (
-        tuple(_without_numbers(line, numbers) for line in part) for part in (tape.lines, back.lines)
+        tuple(without_numbers(line, numbers) for line in part) for part in (tape.lines, back.lines)
     )
     kept, again = _keep(tape, lines, reverse_lines, back.cotangents.values())
     program = Program(
@@ -165,7 +165,8 @@ def _hoist(tape: Tape) -> tuple[Tape, tuple[Line, ...]]:
     return replace(tape, lines=kept, parameters=parameters, sources=sources), tuple(hoisted)
 
 
-def _without_numbers(line: Line, numbers: dict[float, str]) -> Line:
+def without_numbers(line: Line, numbers: dict[float, str]) -> Line:
+    """A line whose literals are named ``c0``, ``c1``, ... in ``numbers``, which grows by them."""
     args: list[Argument] = []
     for arg in line.args:
         if isinstance(arg, float) and arg not in PLAIN:

@@ -30,7 +30,7 @@ def share(work: Callable[[int, int], None], neurons: int, steps: int, size: int)
         for start in starts:
             work(start, min(start + piece, neurons))
 
-    helpers = [_pool().submit(take) for _ in range(min(threads, -(-neurons // piece)) - 1)]
+    helpers = [pool().submit(take) for _ in range(min(threads, -(-neurons // piece)) - 1)]
     take()
     for helper in helpers:
         if not helper.cancel():
@@ -38,9 +38,10 @@ def share(work: Callable[[int, int], None], neurons: int, steps: int, size: int)
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def pool() -> ThreadPoolExecutor:
+    """Threads for work that waits for no other work."""
     return ThreadPoolExecutor(os.cpu_count(), "spikesim")
 
 
 # A forked process has none of the threads.
-os.register_at_fork(after_in_child=_pool.cache_clear)
+os.register_at_fork(after_in_child=pool.cache_clear)

@@ -97,9 +97,9 @@ class LIFAlpha(LinearLIF):
 
     def step(self, state: Named, inputs: Named, p: Named) -> tuple[Named, Tensor]:
         """One step; see the class."""
-        v = self.relaxed(state, inputs, p)
-        v = v + state.i_ex * p.v_per_ex + state.j_ex * p.v_per_j_ex
-        v = v + state.i_in * p.v_per_in + state.j_in * p.v_per_j_in
+        excitation = state.i_ex * p.v_per_ex + state.j_ex * p.v_per_j_ex
+        inhibition = state.i_in * p.v_per_in + state.j_in * p.v_per_j_in
+        v = self.charged(state, inputs, excitation + inhibition, p)
         state = state.replace(
             i_ex=(state.i_ex + state.j_ex * self.dt) * p.left_ex,
             i_in=(state.i_in + state.j_in * self.dt) * p.left_in,

@@ -72,4 +72,4 @@ class LIFDelta(LinearLIF):
 
     def step(self, state: Named, inputs: Named, p: Named) -> tuple[Named, Tensor]:
         """One step; see the class."""
-        return self.fire(state, self.relaxed(state, inputs, p) + inputs.delta, p)
+        return self.fire(state, self.charged(state, inputs, inputs.delta, p), p)

@@ -92,7 +92,8 @@ class LIFExp(LinearLIF):
 
     def step(self, state: Named, inputs: Named, p: Named) -> tuple[Named, Tensor]:
         """One step; see the class."""
-        v = self.relaxed(state, inputs, p) + state.i_ex * p.v_per_ex + state.i_in * p.v_per_in
+        gained = state.i_ex * p.v_per_ex + state.i_in * p.v_per_in
+        v = self.charged(state, inputs, gained, p)
         i_ex = state.i_ex * p.left_ex + inputs.excitatory
         i_in = state.i_in * p.left_in + inputs.inhibitory
         return self.fire(state.replace(i_ex=i_ex, i_in=i_in), v, p)

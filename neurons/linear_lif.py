@@ -14,7 +14,7 @@ from spikesim.types import Named, Number
 class LinearLIF(PointNeuron):
     r"""Base of neurons with :math:`\dot v = (E_L - v) / \tau_m + I / C` below threshold.
 
-    A subclass adds what its receptors give to :meth:`relaxed`, and ends with ``fire``.
+    A subclass gives :meth:`charged` what its receptors add, and ends with ``fire``.
     """
 
     def __init__(
@@ -54,6 +54,11 @@ class LinearLIF(PointNeuron):
             "v_per_current": from_constant(self.dt, p.tau_m, p.c_m),
         }
 
-    def relaxed(self, state: Named, inputs: Named, p: Named) -> Tensor:
-        """``v`` after a step in which only the leak and the injected current act."""
-        return state.v + (p.v_inf - state.v) * p.k + inputs.current * p.v_per_current
+    def charged(self, state: Named, inputs: Named, gained: Tensor, p: Named) -> Tensor:
+        """``v`` after a step in which receptors give ``gained`` mV.
+
+        All that a step adds is summed first: near -70 mV each addition to ``v`` rounds by up to
+        4e-6 mV in float32, and there is one.
+        """
+        gained = gained + inputs.current * p.v_per_current
+        return state.v + ((p.v_inf - state.v) * p.k + gained)

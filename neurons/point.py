@@ -16,7 +16,9 @@ class PointNeuron(Membrane):
     at ``v_reset`` for ``round(t_ref / dt)`` steps, while synaptic currents go on: NEST's order.
 
     In float32 a potential near -70 mV is a multiple of 8e-6 mV. A step that would move it by less
-    than half of that leaves it: with ``tau_m`` of 10 ms and steps of 0.1 ms, 4e-4 mV from rest.
+    than half of that leaves it: with ``tau_m`` of 10 ms and steps of 0.1 ms, 4e-4 mV from rest;
+    half that much for twice the step or half the time constant. Potentials counted from rest
+    (``e_l = 0``) keep 1e-6 mV in float32 too.
     """
 
     refractory_name = "t_ref"

@@ -54,6 +54,12 @@ struct Draw {
         counter.w = layer << 8;
     }
 
+    // Those of one element in one step, all told.
+    __device__ __forceinline__ Draw(unsigned long long seed, unsigned layer, unsigned element,
+                                    unsigned step)
+        : counter{element, 0u, step, layer << 8}, key0((unsigned)seed),
+          key1((unsigned)(seed >> 32)), count(0) {}
+
     // Two draws share a block. After inlining `count` is a constant, so the branches are gone.
     __device__ __forceinline__ uint2 words() {
         const bool is_first = count++ % 2 == 0;

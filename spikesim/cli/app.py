@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from spikesim import __version__
-from spikesim.cli import datasets, doctor, evaluate, models, predict, recipes, report, train
+from spikesim.cli import (
+    datasets,
+    doctor,
+    evaluate,
+    models,
+    predict,
+    recipes,
+    report,
+    simulate,
+    train,
+)
 from spikesim.cli.group import EXIT_CODES, OneLineErrors
 
 # Ordinary tracebacks: they can be pasted into an issue, and show no data of the user's.
@@ -22,6 +32,7 @@ app.command("train", epilog=EXIT_CODES)(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("report")(report.report)
+app.command("simulate", epilog=EXIT_CODES)(simulate.simulate)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
@@ -42,10 +53,11 @@ def root(
         typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Spiking networks on event data: train, look, count the energy.
+    """Spiking networks: train on event data, look, count the energy; simulate published ones.
 
     Start with [bold]spikesim train[/bold]: it trains a spiking transformer on real event-camera
-    recordings that come with the package. [bold]spikesim doctor[/bold] says what works here.
+    recordings that come with the package; or with [bold]spikesim simulate brunel[/bold].
+    [bold]spikesim doctor[/bold] says what works here.
     """
     if context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stdout)

@@ -48,12 +48,15 @@ def progress_aside(as_json: bool) -> Iterator[None]:
         yield
 
 
-def show(document: Any, text: RenderableType, as_json: bool) -> None:
-    """The result of a command: ``document`` as JSON, or ``text`` for people; from rank 0 only."""
+def show(document: Any, text: RenderableType, as_json: bool, *, indent: int | None = 2) -> None:
+    """The result of a command: ``document`` as JSON, or ``text`` for people; from rank 0 only.
+
+    Without an ``indent`` the JSON is one line.
+    """
     if rank():
         return
     if as_json:
-        print(json.dumps(document, indent=2, allow_nan=False, default=str))
+        print(json.dumps(document, indent=indent, allow_nan=False, default=str))
     else:
         console().print(text, soft_wrap=isinstance(text, str))
 

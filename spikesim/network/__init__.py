@@ -15,6 +15,8 @@ from spikesim.network.connect import (
     Synapses,
 )
 from spikesim.network.convolution import Convolution
+from spikesim.network.distributed import distributed
+from spikesim.network.ensemble import Ensemble
 from spikesim.network.network import Network
 from spikesim.network.population import Population, SpikeTrains
 from spikesim.network.probe import RateProbe, SpikeProbe, StateProbe
@@ -27,12 +29,14 @@ from spikesim.network.space import (
     lattice,
 )
 from spikesim.network.statistics import correlation, cv_isi, rates
+from spikesim.network.sweep import cases, sweep
 from spikesim.network.values import Exponential, LogNormal, Normal, Uniform
 
 __all__ = [
     "AllToAll",
     "Convolution",
     "DistanceDependent",
+    "Ensemble",
     "Explicit",
     "Exponential",
     "ExponentialProfile",
@@ -55,8 +59,11 @@ __all__ = [
     "StateProbe",
     "Synapses",
     "Uniform",
+    "cases",
     "correlation",
     "cv_isi",
+    "distributed",
     "lattice",
     "rates",
+    "sweep",
 ]

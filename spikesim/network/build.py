@@ -1,5 +1,6 @@
 """From a network's description to what an engine runs: rings, quanta, inputs and deliveries."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,16 +11,22 @@ from spikesim.kernels.engine import (
     Cells,
     CurrentInput,
     Delivery,
+    Modulation,
     NoiseInput,
+    PlasticDelivery,
     PoissonInput,
     Ring,
     SpikeSource,
 )
+from spikesim.network.distributed import Scalar, Share, check_same
+from spikesim.network.distributed_exchange import Exchange
 from spikesim.network.memory import check_memory
+from spikesim.network.plasticity.modulator import Modulator
+from spikesim.network.plasticity.projection import PlasticProjection
 from spikesim.network.population import Group, Population, SpikeTrains
 from spikesim.network.projection import Projection
 from spikesim.network.quantum import check_resolution, quanta, quantum
-from spikesim.network.schedule import schedule
+from spikesim.network.schedule import schedule, stages
 from spikesim.network.sources import Drive, Noise, Poisson
 
 if TYPE_CHECKING:
@@ -29,6 +36,15 @@ Input: TypeAlias = PoissonInput | NoiseInput | CurrentInput
 
 FIRST_OF_DRIVES = 1 << 20
 """Streams of random numbers below are those of populations."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Groups that run before any of their spikes are handed on."""
+
+    groups: Sequence[Group]
+    exchange: Exchange | None = None
+    """With other processes."""
 
 
 @dataclass
@@ -41,7 +57,10 @@ class Machine:
     rings: dict[tuple[Population, str], Ring]
     """Of those receptors that anything reaches."""
     inputs: dict[Drive, Input]
-    deliveries: dict[Projection, Delivery]
+    deliveries: dict[Projection, Delivery | PlasticDelivery]
+    modulations: dict[Modulator, Modulation]
+    stages: dict[Group, Stage]
+    """By their last groups."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What a run changes, and the quanta it is counted in, by name; not copies."""
@@ -52,7 +71,31 @@ class Machine:
         for (group, receptor), ring in self.rings.items():
             found[f"{group.name}.{receptor}.ring"] = ring.array
             found[f"{group.name}.{receptor}.quantum"] = np.array(ring.quantum)
+        for modulator in self.modulations:
+            found[f"{modulator.name}.value"] = modulator.values
+        for projection, delivery in self.deliveries.items():
+            if isinstance(delivery, PlasticDelivery):
+                found[f"{projection.name}.weight"] = delivery.weight
+                arrays = delivery.state.arrays()
+                found |= {f"{projection.name}.{name}": array for name, array in arrays.items()}
         return found
+
+    def shares(self) -> dict[str, Share]:
+        """Of those :meth:`arrays` whose last axis has the neurons of this process alone."""
+        return {f"{group.name}.{receptor}.ring": group.share for group, receptor in self.rings}
+
+    def catch_up(self) -> None:
+        """Let plastic synapses take up all spikes so far, which changes nothing that follows.
+
+        States of neurons that run in other processes are fetched; every process must call it.
+        """
+        for group in self.groups:
+            if isinstance(group, Population):
+                for state in group.state.values():
+                    state[:] = group.share.whole(group.share.own(state))
+        for projection in self.deliveries:
+            if isinstance(projection, PlasticProjection):
+                projection.catch_up()
 
 
 def build(network: "Network") -> Machine:
@@ -64,20 +107,55 @@ def build(network: "Network") -> Machine:
     """
     block, order = schedule(network.groups, network.projections)
     slots = _slots(network, block)
-    size = sum(slots[group, receptor] * group.size for group, receptor in slots)
+    size = sum(slots[group, receptor] * group.share.count for group, receptor in slots)
     check_memory(size * network.dtype.itemsize, "the ring buffers of this network")
     rings = {at: _ring(network, *at, slots[at]) for at in slots}
     groups = {group: _group(network, group, block, rings) for group in order}
-    return Machine(
+    modulations = {m: _modulation(m, block) for m in network.modulators}
+    machine = Machine(
         block=block,
         groups=groups,
         rings=rings,
         inputs={drive: _input(network, drive, rings) for drive in network.drives},
         deliveries={
-            projection: _delivery(network, projection, groups, rings)
+            projection: _delivery(network, projection, groups, rings, modulations, block)
             for projection in network.projections
         },
+        modulations=modulations,
+        stages={group: Stage([group]) for group in order},
     )
+    if network.world.size > 1:
+        _divide(network, machine)
+    return machine
+
+
+def _divide(network: "Network", machine: Machine) -> None:
+    """Let the processes exchange spikes.
+
+    Raises:
+        UserError: another process has another network.
+    """
+    world, block, deliveries = network.world, machine.block, machine.deliveries
+    facts: dict[str, object] = {
+        name: getattr(network, name) for name in ("dt", "seed", "dtype", "neurons", "synapses")
+    }
+    facts |= {f"the size of {group.name!r}": group.size for group in network.groups}
+    facts |= {f"the size of {projection.name!r}": len(projection) for projection in deliveries}
+    facts |= {f"the target of {drive.name!r}": drive.post.name for drive in machine.inputs}
+    facts |= {f"the quantum of {at[0].name!r}": ring.quantum for at, ring in machine.rings.items()}
+    check_same(world, facts)
+    machine.stages.clear()
+    for groups in stages(list(machine.groups), network.projections, block):
+        sending = {p.pre for p in deliveries if isinstance(p.pre, Population)}
+        shares: dict[Group, Share] = {g: g.share for g in groups if g in sending}
+        exchange = Exchange(world, shares, block) if shares else None
+        machine.stages[groups[-1]] = Stage(groups, exchange)
+        if exchange is not None:
+            for group, bits in exchange.own.items():
+                machine.groups[group].spikes = bits
+            for projection, delivery in deliveries.items():
+                if projection.pre in shares:
+                    delivery.source = exchange.received[projection.pre]
 
 
 def _slots(network: "Network", block: int) -> dict[tuple[Population, str], int]:
@@ -102,52 +180,60 @@ def _ring(network: "Network", post: Population, receptor: str, slots: int) -> Ri
     unit = quantum(float(sums.max()), float(terms.max()), bits)
     where = f"{post.name}, receptor {receptor!r},"
     check_resolution(where, sums, unit, {s.name: s.typical() for s in arriving}, bits)
-    return Ring(np.zeros((slots, post.size), f"int{bits}"), unit)
+    return Ring(np.zeros((slots, post.share.count), f"int{bits}"), unit)
 
 
 def _group(
     network: "Network", group: Group, block: int, rings: dict[tuple[Population, str], Ring]
 ) -> Cells | SpikeSource:
-    spikes = np.zeros((block, -(-group.size // 32)), np.uint32)
+    share = group.share
+    spikes = np.zeros((block, -(-share.count // 32)), np.uint32)
     if isinstance(group, SpikeTrains):
         return SpikeSource(group.size, spikes, group.steps, group.senders)
     assert isinstance(group, Population)
     return Cells(
         neuron=group.neuron,
-        count=group.size,
+        count=share.count,
         dtype=network.dtype.name,
-        parameters=group.parameters,
-        state=group.state,
+        parameters={name: _own(value, share) for name, value in group.parameters.items()},
+        state={name: share.own(state) for name, state in group.state.items()},
         rings={receptor: rings.get((group, receptor)) for receptor in group.receptors},
         spikes=spikes,
         seed=network.seed,
         stream=network.groups.index(group),
+        first=share.first,
     )
 
 
 def _input(network: "Network", drive: Drive, rings: dict[tuple[Population, str], Ring]) -> Input:
-    ring = rings[drive.post, drive.receptor]
-    place = network.seed, FIRST_OF_DRIVES + network.drives.index(drive)
+    ring, share = rings[drive.post, drive.receptor], drive.post.share
+    place = network.seed, FIRST_OF_DRIVES + network.drives.index(drive), share.first
     if isinstance(drive, Poisson):
         weight = int(quanta(drive.weight, ring))
-        return PoissonInput(ring, _one_or_each(drive.mean_per_step(network.step)), weight, *place)
+        return PoissonInput(ring, _own(drive.mean_per_step(network.step), share), weight, *place)
     if isinstance(drive, Noise):
-        return NoiseInput(ring, _one_or_each(drive.at(0)), _one_or_each(drive.std), *place)
-    values = quanta(drive.at(network.step), ring)
-    return CurrentInput(ring, np.array(np.broadcast_to(values, drive.post.size)))
+        return NoiseInput(ring, _own(drive.at(0), share), _own(drive.std, share), *place)
+    values = quanta(_own(drive.at(network.step), share), ring)
+    return CurrentInput(ring, np.array(np.broadcast_to(values, share.count)))
+
+
+def _modulation(modulator: Modulator, block: int) -> Modulation:
+    levels = np.zeros((block, modulator.values.size))
+    return Modulation(modulator.values, modulator.factor, levels)
 
 
 def renew(drive: Drive, input_: Input, step: int) -> None:
     """Let an input go on with what its function of time says at ``step``."""
     if isinstance(input_, PoissonInput):
         assert isinstance(drive, Poisson)
-        input_.mean_per_step = _one_or_each(drive.mean_per_step(step))
+        input_.mean_per_step = _own(drive.mean_per_step(step), drive.post.share)
     elif isinstance(input_, CurrentInput):
-        input_.values[:] = quanta(drive.at(step), input_.ring)
+        input_.values[:] = quanta(_own(drive.at(step), drive.post.share), input_.ring)
 
 
-def _one_or_each(values: NDArray[np.float64]) -> float | NDArray[np.float64]:
-    return float(values) if values.ndim == 0 else values
+def _own(values: float | NDArray[Scalar], share: Share) -> float | NDArray[Scalar]:
+    """One value for all, or those of this process's neurons."""
+    return share.own(values) if isinstance(values, np.ndarray) and values.ndim else float(values)
 
 
 def _delivery(
@@ -155,10 +241,18 @@ def _delivery(
     projection: Projection,
     groups: dict[Group, Cells | SpikeSource],
     rings: dict[tuple[Population, str], Ring],
-) -> Delivery:
-    ring = rings[projection.post, projection.receptor]
+    modulations: dict[Modulator, Modulation],
+    block: int,
+) -> Delivery | PlasticDelivery:
+    ring, source = rings[projection.post, projection.receptor], groups[projection.pre]
+    if isinstance(projection, PlasticProjection):
+        target, modulator = groups[projection.post], projection.modulator
+        assert isinstance(target, Cells)
+        modulation = None if modulator is None else modulations[modulator]
+        how = source, target, ring, modulation, block
+        return projection.operation(*how, step=lambda: network.step)
     return Delivery(
-        source=groups[projection.pre],
+        source=source,
         ring=ring,
         indptr=projection.indptr,
         place=projection.place,

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikesim.errors import UserError
-from spikesim.kernels import connect as kernels
-from spikesim.network.rule import Rule
+from spikesim.kernels.builder import Builder, Rows
+from spikesim.kernels.connect import grouped
+from spikesim.network.rule import DrawnRule, Rule
 from spikesim.network.synapses import Synapses
 
 __all__ = [
@@ -32,7 +33,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class AllToAll(Rule):
+class AllToAll(DrawnRule):
     """Each source reaches each target once.
 
     >>> AllToAll(autapses=False).build(3, 3, same=True).target.tolist()
@@ -45,17 +46,12 @@ class AllToAll(Rule):
         """Every pair."""
         return n_pre * _choices(n_post, same and not self.autapses)
 
-    def _build(self, n_pre: int, n_post: int, same: bool, seed: int, threads: int) -> Synapses:
-        columns = _choices(n_post, same and not self.autapses)
-        target = np.empty((n_pre, columns), np.int32)
-        target[:] = np.arange(columns, dtype=np.int32)
-        for row in range(n_pre if columns < n_post else 0):
-            target[row, row:] += 1
-        return Synapses(np.arange(n_pre + 1) * columns, target.reshape(-1), n_post)
+    def _rows(self, builder: Builder, n_pre: int, n_post: int, same: bool, seed: int) -> Rows:
+        return builder.every_pair(n_pre, n_post, skip=same and not self.autapses)
 
 
 @dataclass(frozen=True)
-class OneToOne(Rule):
+class OneToOne(DrawnRule):
     """Source ``i`` reaches target ``i``."""
 
     def expected(self, n_pre: int, n_post: int, *, same: bool = False) -> int:
@@ -67,12 +63,12 @@ class OneToOne(Rule):
         if n_pre != n_post:
             raise UserError(f"one-to-one needs equal sizes, got {n_pre} sources, {n_post} targets")
 
-    def _build(self, n_pre: int, n_post: int, same: bool, seed: int, threads: int) -> Synapses:
-        return Synapses(np.arange(n_pre + 1), np.arange(n_pre, dtype=np.int32), n_post)
+    def _rows(self, builder: Builder, n_pre: int, n_post: int, same: bool, seed: int) -> Rows:
+        return builder.diagonal(n_pre)
 
 
 @dataclass(frozen=True)
-class FixedProbability(Rule):
+class FixedProbability(DrawnRule):
     """Each pair is connected with probability ``p``, independently of all others.
 
     Args:
@@ -91,14 +87,13 @@ class FixedProbability(Rule):
         """``p`` times the number of pairs."""
         return int(np.ceil(self.p * n_pre * _choices(n_post, same and not self.autapses)))
 
-    def _build(self, n_pre: int, n_post: int, same: bool, seed: int, threads: int) -> Synapses:
+    def _rows(self, builder: Builder, n_pre: int, n_post: int, same: bool, seed: int) -> Rows:
         skip = same and not self.autapses
-        rows = kernels.bernoulli(n_pre, n_post, self.p, skip=skip, seed=seed, threads=threads)
-        return Synapses(*rows, n_post)
+        return builder.bernoulli(n_pre, n_post, self.p, skip=skip, seed=seed)
 
 
 @dataclass(frozen=True)
-class FixedIndegree(Rule):
+class FixedIndegree(DrawnRule):
     """Each target draws ``k`` sources, all equally likely.
 
     Args:
@@ -126,19 +121,13 @@ class FixedIndegree(Rule):
         choices = _choices(n_pre, same and not self.autapses)
         _check_degree("indegree", "source", self.k, choices, n_post, self.multapses)
 
-    def _build(self, n_pre: int, n_post: int, same: bool, seed: int, threads: int) -> Synapses:
-        rows = kernels.drawn(
-            *(n_post, n_pre, self.k),
-            skip=same and not self.autapses,
-            distinct=not self.multapses,
-            seed=seed,
-            threads=threads,
-        )
-        return Synapses(*rows, n_post)
+    def _rows(self, builder: Builder, n_pre: int, n_post: int, same: bool, seed: int) -> Rows:
+        skip, distinct = same and not self.autapses, not self.multapses
+        return builder.indegree(n_pre, n_post, self.k, skip=skip, distinct=distinct, seed=seed)
 
 
 @dataclass(frozen=True)
-class FixedOutdegree(Rule):
+class FixedOutdegree(DrawnRule):
     """Each source draws ``k`` targets, all equally likely.
 
     Args:
@@ -164,19 +153,13 @@ class FixedOutdegree(Rule):
         choices = _choices(n_post, same and not self.autapses)
         _check_degree("outdegree", "target", self.k, choices, n_pre, self.multapses)
 
-    def _build(self, n_pre: int, n_post: int, same: bool, seed: int, threads: int) -> Synapses:
-        by_target = kernels.drawn(
-            *(n_pre, n_post, self.k),
-            skip=same and not self.autapses,
-            distinct=not self.multapses,
-            seed=seed,
-            threads=threads,
-        )
-        return Synapses(*kernels.transposed(by_target, n_pre, threads=threads), n_post)
+    def _rows(self, builder: Builder, n_pre: int, n_post: int, same: bool, seed: int) -> Rows:
+        skip, distinct = same and not self.autapses, not self.multapses
+        return builder.outdegree(n_pre, n_post, self.k, skip=skip, distinct=distinct, seed=seed)
 
 
 @dataclass(frozen=True)
-class FixedTotalNumber(Rule):
+class FixedTotalNumber(DrawnRule):
     """``n`` synapses whose pairs are drawn from all pairs, equally likely.
 
     Args:
@@ -218,14 +201,9 @@ class FixedTotalNumber(Rule):
                 "pass multapses=True or a smaller n"
             )
 
-    def _build(self, n_pre: int, n_post: int, same: bool, seed: int, threads: int) -> Synapses:
-        how = (self.n, n_pre, n_post)
-        skip = same and not self.autapses
-        if self.multapses:
-            rows = kernels.pairs(*how, skip=skip, seed=seed, threads=threads)
-        else:
-            rows = kernels.distinct_pairs(*how, skip=skip, seed=seed)
-        return Synapses(*rows, n_post)
+    def _rows(self, builder: Builder, n_pre: int, n_post: int, same: bool, seed: int) -> Rows:
+        skip, distinct = same and not self.autapses, not self.multapses
+        return builder.pairs(self.n, n_pre, n_post, skip=skip, distinct=distinct, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -300,7 +278,7 @@ class Explicit(Rule):
                 )
 
     def _build(self, n_pre: int, n_post: int, same: bool, seed: int, threads: int) -> Synapses:
-        indptr, target, order = kernels.grouped(self._pre, self._post, n_pre, n_post)
+        indptr, target, order = grouped(self._pre, self._post, n_pre, n_post)
         return Synapses(indptr, target, n_post, order, order.size)
 
 

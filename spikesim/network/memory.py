@@ -19,13 +19,18 @@ def free_bytes() -> int | None:
     return None
 
 
-def check_memory(needed: float, what: str) -> None:
+def check_memory(needed: float, what: str, free: int | None = None) -> None:
     """Refuse what does not fit.
+
+    Args:
+        needed: bytes.
+        what: needs them.
+        free: bytes that there are; by default those of this machine.
 
     Raises:
         UserError: says how much is needed and how much is free.
     """
-    free = free_bytes()
+    free = free_bytes() if free is None else free
     if free is not None and needed > free:
         raise UserError(
             f"{what} need about {needed / 2**30:.3g} GiB, {free / 2**30:.3g} GiB are free"

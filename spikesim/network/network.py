@@ -11,8 +11,10 @@ from spikesim.network import running
 from spikesim.network.build import Machine, build
 from spikesim.network.grid import whole_steps
 from spikesim.network.parts import Parts
+from spikesim.network.plasticity.probe import WeightProbe, make_weight_probe
 from spikesim.network.population import Group, Population
 from spikesim.network.probe import Probe, RateProbe, SpikeProbe, StateProbe, make_probe
+from spikesim.network.projection import Projection
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,10 +35,13 @@ class Network(Parts):
         dt: step, ms.
         seed: of connections, drawn values, drives and stochastic neurons.
         dtype: of states, ``"float32"`` or ``"float64"``; inputs are summed in 32 or 64 bits.
-        threads: that share the work.
+        threads: that share the work on a CPU.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``: the same bits on each, for neurons that take
+            ``exp``, ``log`` and ``tanh`` in float32 or not at all.
 
     Raises:
         UserError: an argument out of its range.
+        BackendError: no CUDA device that can serve.
 
     >>> from spikesim.network import FixedProbability, Network
     >>> from spikesim.neurons import LIFDelta
@@ -57,8 +62,9 @@ class Network(Parts):
         seed: int = 0,
         dtype: Literal["float32", "float64"] = "float32",
         threads: int = 1,
+        device: str = "cpu",
     ) -> None:
-        super().__init__(dt, seed, dtype, threads)
+        super().__init__(dt, seed, dtype, threads, device)
         self.step = 0
         """Steps run so far."""
         self.probes: list[Probe] = []
@@ -92,27 +98,46 @@ class Network(Parts):
         neurons: ArrayLike | None = None,
         every: float | None = None,
     ) -> StateProbe: ...
+    @overload
     def probe(
         self,
-        group: Group,
+        group: Projection,
+        what: Literal["weight"],
+        *,
+        synapses: ArrayLike | None = None,
+        every: float | None = None,
+    ) -> WeightProbe: ...
+    def probe(
+        self,
+        group: Group | Projection,
         what: str,
         *,
         neurons: ArrayLike | None = None,
+        synapses: ArrayLike | None = None,
         every: float | None = None,
-    ) -> SpikeProbe | RateProbe | StateProbe:
+    ) -> SpikeProbe | RateProbe | StateProbe | WeightProbe:
         """Record from now on; may be added between two runs, and changes nothing in them.
 
         Args:
-            group: a population, or trains of spikes.
+            group: a population, trains of spikes, or a plastic projection.
             what: ``"spikes"``: ``.times`` (ms), ``.senders``, ``.rate`` (Hz).
                 ``"rate"``: the population's mean rate, ``.times`` and ``.values`` (Hz).
                 The name of a state variable: ``.times`` and ``.values [times, neurons]``.
+                Of a projection ``"weight"``: ``.times`` and ``.values [times, synapses]``.
             neurons: indices of those to record; by default all.
-            every: ms between two values; by default each step, and 1 ms for ``"rate"``.
+            synapses: those to record, in the order of ``projection.table()``; by default all.
+            every: ms between two values; by default each step, and 1 ms for ``"rate"`` and
+                ``"weight"``.
 
         Raises:
             UserError: nothing of that name to record, or a neuron out of range.
         """
+        if isinstance(group, Projection):
+            weights = make_weight_probe(group, what, synapses, every, self.dt, self.step)
+            self.probes.append(weights)
+            return weights
+        if synapses is not None:
+            raise UserError(f"{group.name} has no synapses to choose: name its neurons")
         self._check_own(group)
         probe = make_probe(group, what, neurons, every, self.dt, self.step)
         self.probes.append(probe)
@@ -131,21 +156,32 @@ class Network(Parts):
 
         Raises:
             UserError: ``ms`` is no multiple of ``dt``; a receptor that its quantum cannot hold
-                (:mod:`spikesim.network.quantum`); a cycle of zero delays; too little memory.
+                (:mod:`spikesim.network.quantum`); a cycle of zero delays; too little memory; it
+                is of an ensemble.
         """
         steps, machine = int(whole_steps(ms, self.dt, "run")), self._built()
+        if self._player is not None and self._player.machine is not machine:
+            raise UserError("this network is of an ensemble, which runs it")
         if self._player is None or self._player.probes != self.probes:
-            self._player = running.Player(machine, self.probes, self.threads)
+            how = self.threads, self.device, self._player
+            self._player = running.Player(machine, self.probes, *how)
         running.run(self, self._player, steps, progress)
 
     def state_dict(self) -> dict[str, NDArray[Any]]:
         """All that a run changes: states, what is on its way, and the step; copies.
 
         A network made and connected by the same calls goes on from it bit for bit. Recordings are
-        not part of it; a probe starts at the step that is loaded.
+        not part of it; a probe starts at the step that is loaded. Of several processes each must
+        call it, and gets the whole state, which any number of processes can load.
         """
-        arrays = self._built().arrays()
-        return {"step": np.array(self.step), **{name: a.copy() for name, a in arrays.items()}}
+        machine = self._built()
+        if self._player is not None:
+            self._player.fetch(self.step)
+        machine.catch_up()
+        arrays, shares = machine.arrays(), machine.shares()
+        whole = {name: shares[name].whole(arrays[name]) for name in shares}
+        copies = {name: array.copy() for name, array in (arrays | whole).items()}
+        return {"step": np.array(self.step), **copies}
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Continue from :meth:`state_dict`; probes forget what they recorded.
@@ -153,37 +189,42 @@ class Network(Parts):
         Raises:
             UserError: it is of another network.
         """
-        arrays = self._built().arrays()
+        arrays, shares = self._built().arrays(), self._built().shares()
         expected = {"step", *arrays}
         if set(state) != expected:
             names = sorted(expected ^ set(state))
             raise UserError(f"this state is of another network: they differ in {names[0]!r}")
         for name, array in arrays.items():
-            given = np.asarray(state[name])
-            if given.shape != array.shape or given.dtype != array.dtype:
+            given, shape = np.asarray(state[name]), array.shape
+            if name in shares:
+                shape = *shape[:-1], shares[name].limits[-1]
+            if given.shape != shape or given.dtype != array.dtype:
                 raise UserError(
                     f"this state is of another network: {name!r} is {given.dtype} "
-                    f"{list(given.shape)}, here {array.dtype} {list(array.shape)}"
+                    f"{list(given.shape)}, here {array.dtype} {list(shape)}"
                 )
             if name.endswith(".quantum") and given != array:
                 raise UserError(
                     f"this state is of another network: {name!r} is {given}, not {array}"
                 )
+        if self._player is not None:
+            self._player.fetch(self.step)  # an ensemble has other networks too
+            self._player.forget()
         for name, array in arrays.items():
-            array[...] = state[name]
+            array[...] = shares[name].own(state[name]) if name in shares else state[name]
         self.step = int(state["step"])
         for probe in self.probes:
             probe.step = self.step
             probe.clear()
 
     def plot(self, first: float = 0.0, last: float | None = None) -> "Figure":
-        """A raster of all probes of spikes, with population rates below.
+        """A picture of all that was recorded: :func:`spikesim.network.plot.picture`.
 
         Args:
             first, last: what to show, ms; by default all.
 
         Raises:
-            UserError: no probe of spikes.
+            UserError: no probe.
         """
         from spikesim.network.plot import plot  # matplotlib takes a while to import
 

@@ -1,15 +1,24 @@
 """What a network consists of: populations, projections and drives."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikesim.errors import UserError
+from spikesim.kernels.builder import Builder
+from spikesim.kernels.builder_cupy import CudaBuilder
+from spikesim.kernels.builder_numba import CpuBuilder
 from spikesim.network.connect import Rule
+from spikesim.network.device import chosen
+from spikesim.network.distributed import share, sharing
+from spikesim.network.plasticity.modulator import Modulator
+from spikesim.network.plasticity.projection import PlasticProjection
+from spikesim.network.plasticity.rule import Plasticity
 from spikesim.network.population import Group, Population, Size, SpikeTrains
-from spikesim.network.projection import Projection, make_projection
+from spikesim.network.projection import Projection, ProjectionMaker, make_projection
 from spikesim.network.sources import Course, Current, Drive, Noise, Poisson
 from spikesim.network.values import Value
 from spikesim.neuron import Neuron
@@ -22,7 +31,12 @@ class Parts:
     """The parts of a network, added one by one; see :class:`~spikesim.network.network.Network`."""
 
     def __init__(
-        self, dt: float, seed: int, dtype: Literal["float32", "float64"], threads: int
+        self,
+        dt: float,
+        seed: int,
+        dtype: Literal["float32", "float64"],
+        threads: int,
+        device: str,
     ) -> None:
         if not 0 < dt < np.inf:
             raise UserError(f"dt must be > 0 ms and finite, got {dt}")
@@ -33,10 +47,15 @@ class Parts:
         if not isinstance(seed, int) or not 0 <= seed < 2**63:
             raise UserError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
         self.dt, self.seed, self.threads = float(dt), seed, threads
-        self.dtype = np.dtype(dtype)
+        self.dtype, self.device = np.dtype(dtype), chosen(device)
+        self.world = sharing(self.device)
+        self.builder: Builder = CpuBuilder(threads)
+        if self.device.type == "cuda":
+            self.builder = CudaBuilder(self.device, threads)
         self.groups: list[Group] = []
         self.projections: list[Projection] = []
         self.drives: list[Drive] = []
+        self.modulators: list[Modulator] = []
         self.is_complete = False
         """Whether it has been built, so that nothing can be added."""
 
@@ -83,6 +102,7 @@ class Parts:
             dtype=self.dtype,
             seed=key(self.seed, "initial", name),
         )
+        group.share = share(self.world, group.size, len(self.groups))
         self.groups.append(group)
         return group
 
@@ -137,6 +157,8 @@ class Parts:
         weight: Value = 1.0,
         delay: Value | None = None,
         receptor: str | None = None,
+        plasticity: Plasticity | None = None,
+        modulator: Modulator | None = None,
         name: str | None = None,
     ) -> Projection:
         """Connect two groups; they may be the same one.
@@ -144,7 +166,9 @@ class Parts:
         Args:
             pre: who sends.
             post: who receives.
-            rule: which pairs, see :mod:`spikesim.network.connect`.
+            rule: which pairs, see :mod:`spikesim.network.connect`. For a GPU, rules without
+                positions, kernels or lists are drawn there if weight and delay are numbers or
+                distributions; others are made on the CPU, and uploaded.
             weight: in the unit of the receptor: a number, an array with a value for each synapse
                 in the order of the rule, or a distribution.
             delay: ms; by default one step. Numbers and arrays must be multiples of ``dt``; drawn
@@ -153,16 +177,25 @@ class Parts:
             receptor: an input of ``post``; by default ``"excitatory"`` or ``"inhibitory"`` by the
                 sign of the weights where the model has both, else its first input. Weights keep
                 their sign.
+            plasticity: the rule by which spikes change the weights
+                (:mod:`spikesim.network.plasticity`); delays are then a step at least.
+            modulator: of :meth:`modulator`, for rules with an eligibility.
             name: unique in the network.
 
         Raises:
             UserError: a bad delay, weights that are not finite or of both signs with no receptor
-                named, a rule that does not fit the sizes, or too little memory.
+                named, a rule that does not fit the sizes, weights outside of the bounds of a
+                plasticity rule, or too little memory.
         """
         self._open("connect")
         for group in (pre, post):
             self._check_own(group)
         name = self._name(name, f"{pre.name} -> {post.name}")
+        make: ProjectionMaker = Projection
+        if plasticity is not None:
+            make = partial(PlasticProjection, plasticity=plasticity, modulator=modulator)
+        elif modulator is not None:
+            raise UserError(f"{name}: a modulator needs a plasticity with an eligibility")
         projection = make_projection(
             name,
             pre,
@@ -173,8 +206,10 @@ class Parts:
             receptor,
             dt=self.dt,
             seed=self.seed,
-            threads=self.threads,
+            builder=self.builder,
+            make=make,
         )
+        projection.keep_own()
         self.projections.append(projection)
         return projection
 
@@ -259,6 +294,36 @@ class Parts:
         name = self._name(name, f"noise -> {post.name}")
         return self._drive(Noise(name, post, post.current_receptor(receptor), mean, std, self.dt))
 
+    def modulator(
+        self,
+        value: Course = 0.0,
+        *,
+        tau: float | None = None,
+        post: Population | None = None,
+        every: float | None = None,
+        name: str | None = None,
+    ) -> Modulator:
+        """Add a modulator, which gates the eligibilities of plastic projections.
+
+        Args:
+            value: one value, one for each neuron of ``post``, or a function of the time in ms; the
+                first may be set anew between runs.
+            tau: time constant of its decay, ms; ``None``: it stays.
+            post: the neurons that have values of their own; by default one value serves all.
+            every: ms between two questions to a function; by default each step.
+            name: unique in the network.
+
+        Raises:
+            UserError: values of a wrong length or not finite, ``tau`` not > 0.
+        """
+        self._open("modulator")
+        if post is not None:
+            self._check_own(post)
+        name = self._name(name, "modulator")
+        found = Modulator(name, value, tau=tau, post=post, every=every, dt=self.dt)
+        self.modulators.append(found)
+        return found
+
     def _drive(self, drive: DriveT) -> DriveT:
         self.drives.append(drive)
         return drive
@@ -272,8 +337,8 @@ class Parts:
             raise UserError(f"{getattr(group, 'name', group)!r} is not of this network")
 
     def _name(self, name: str | None, default: str) -> str:
-        parts: list[Group | Projection | Drive]
-        parts = [*self.groups, *self.projections, *self.drives]
+        parts: list[Group | Projection | Drive | Modulator]
+        parts = [*self.groups, *self.projections, *self.drives, *self.modulators]
         taken = {part.name for part in parts}
         if name is not None:
             if not name or name in taken:

@@ -1,56 +1,83 @@
-"""A picture of a run: a raster of spikes, and the rates of populations below."""
+"""A picture of a run: all that its probes recorded, one panel below the other."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from spikesim.errors import UserError
-from spikesim.network.probe import SpikeProbe
+from spikesim.network.plot_distributions import KINDS, distributions
+from spikesim.network.plot_panels import STYLE, Weights, Window, raster, rates, traces, weights
+from spikesim.network.probe import Probe, RateProbe, SpikeProbe, StateProbe
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from spikesim.network.network import Network
 
-BINS = 200
-FEW = 10_000
-"""Spikes that are drawn as larger points."""
-MOST = 200_000
-"""Points of a raster; above it every n-th spike is drawn."""
+WIDTH = 9.0
+RASTER, LINES, STATES, DISTRIBUTIONS = 3.6, 1.4, 1.1, 1.8
+"""Heights of the panels, inches."""
+COLORS = ("#2b6cb0", "#d1495b", "#3d9970", "#e09f3e", "#7a5195", "#17a2b8", "#8d5b4c", "#6b7280")
 
 
 def plot(network: "Network", first: float, last: float) -> "Figure":
     """The picture of :meth:`Network.plot`."""
+    return picture(network.probes, first, last)
+
+
+def picture(probes: Sequence[Probe | Weights], first: float, last: float) -> "Figure":
+    """A picture of some probes between two times.
+
+    A raster with the rates of groups below, also of those whose rate alone was recorded; a panel
+    for each state and for the weights of each projection; and the distributions of rates,
+    intervals, their variation, and correlations. A panel that leaves something out says so.
+
+    Args:
+        probes: those of a network, or some of them.
+        first, last: what to show, ms.
+
+    Raises:
+        UserError: there is no probe, or no time between ``first`` and ``last``.
+    """
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    probes = [probe for probe in network.probes if isinstance(probe, SpikeProbe)]
     if not probes:
         raise UserError("nothing to plot: add net.probe(population, 'spikes') before the run")
     if not first < last:
         raise UserError(f"nothing to plot between {first} and {last} ms")
-    figure = Figure(figsize=(8, 6), layout="constrained")
-    raster, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    width = max(round((last - first) / BINS / network.dt), 1) * network.dt
-    edges = np.arange(first, last + width / 2, width)
-    row, places = 0, []
-    for probe in probes:
-        inside = (probe.times > first) & (probe.times <= last)
-        times, senders = probe.times[inside], probe.senders[inside]
-        rank = np.zeros(probe.group.size, int)
-        rank[probe.neurons] = np.arange(probe.neurons.size)
-        every = -(-times.size // MOST) or 1
-        size = 3.0 if times.size < FEW else 1.0
-        (line,) = raster.plot(
-            times[::every], row + rank[senders[::every]], ".", markersize=size, markeredgewidth=0
-        )
-        # A spike counts to the bin in which its step ends.
-        counts, _ = np.histogram(times - network.dt / 2, edges)
-        hz = counts / (width * 1e-3 * probe.neurons.size)
-        rates.step(edges[:-1], hz, where="post", color=line.get_color(), label=probe.group.name)
-        places.append((row + probe.neurons.size / 2, probe.group.name))
-        row += probe.neurons.size
-    raster.set_yticks([place for place, _ in places], [name for _, name in places])
-    raster.set_ylim(-0.5, row - 0.5)
-    rates.set(xlabel="time (ms)", ylabel="rate (Hz)", xlim=(first, last))
-    rates.legend(loc="upper right")
+    spikes = [Window(probe, first, last) for probe in probes if isinstance(probe, SpikeProbe)]
+    watched = {probe.group for probe in spikes}
+    means = [p for p in probes if isinstance(p, RateProbe) and p.group not in watched]
+    states = [probe for probe in probes if isinstance(probe, StateProbe)]
+    known = SpikeProbe | RateProbe | StateProbe
+    plastic = [p for p in probes if isinstance(p, Weights) and not isinstance(p, known)]
+    groups = dict.fromkeys(probe.group for probe in (*spikes, *means, *states))
+    color = {group: COLORS[i % len(COLORS)] for i, group in enumerate(groups)}
+    span = (first, last)
+
+    panels: list[tuple[float, Callable[[Axes], None]]] = []
+    if spikes:
+        panels.append((RASTER, partial(raster, probes=spikes, color=color)))
+    if spikes or means:
+        panels.append((LINES, partial(rates, probes=[*spikes, *means], color=color, span=span)))
+    panels += [(STATES, partial(traces, probe=p, color=color[p.group], span=span)) for p in states]
+    panels += [(LINES, partial(weights, probe=p, span=span)) for p in plastic]
+    lasting = [probe for probe in spikes if probe.duration]
+    heights = [height for height, _ in panels] + [DISTRIBUTIONS] * bool(lasting)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 0.4 + sum(heights)), layout="constrained")
+        grid = figure.add_gridspec(len(heights), len(KINDS), height_ratios=heights)
+        shared: Axes | None = None
+        for row, (_, draw) in enumerate(panels):
+            axes = figure.add_subplot(grid[row, :], sharex=shared)
+            shared = shared or axes
+            draw(axes)
+            axes.set_xlim(first, last)
+            axes.tick_params(labelbottom=row == len(panels) - 1)
+        axes.set_xlabel("time (ms)")
+        if lasting:
+            below = [figure.add_subplot(grid[-1, column]) for column in range(len(KINDS))]
+            distributions(below, lasting, color)
     return figure

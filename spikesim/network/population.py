@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikesim.constraint import TimeConstant
 from spikesim.counts import emitted
 from spikesim.errors import UserError, nearest
+from spikesim.network.distributed import Share
 from spikesim.network.memory import check_memory
 from spikesim.network.values import Value, resolve
 from spikesim.neuron import Neuron
@@ -35,6 +36,8 @@ class Group:
         self.size = math.prod(self.shape)
         if self.size >= 2**31:
             raise UserError(f"size of {name} is {self.size}; at most 2**31 - 1 neurons fit")
+        self.share = Share((0, self.size))
+        """Which neurons run in this process: all, if there are no others."""
 
     def __len__(self) -> int:
         return self.size
@@ -69,6 +72,8 @@ class Population(Group):
         receptors: names of the model's inputs.
         state: name -> ``[size]``, in the network's dtype. These are the arrays that the run
             changes: between two runs they may be read, and written with ``state["v"][:] = ...``.
+            Of several processes each changes its own ``share``; ``net.state_dict()`` brings the
+            others up to date.
     """
 
     def __init__(

@@ -1,11 +1,13 @@
 """Probes: what is kept of a run. The time of a step is that of its end, ``(n + 1) dt``."""
 
-from typing import TypeVar
+import copy
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikesim.errors import UserError, nearest
+from spikesim.network.distributed import gather
 from spikesim.network.grid import whole_steps
 from spikesim.network.population import Group, Population, Real, spikes_only
 
@@ -17,18 +19,34 @@ class Probe:
 
     Attributes:
         group: the population, or trains of spikes, that it watches.
-        neurons: indices of those watched.
+        neurons: indices of those watched. Of several processes each watches its own ones;
+            :meth:`gather` puts together what they recorded.
     """
 
     def __init__(self, group: Group, neurons: ArrayLike | None, dt: float, step: int) -> None:
         self.group, self.dt, self.first = group, dt, step
-        self.neurons = group.chosen(neurons)
+        self._chosen = group.chosen(neurons)
+        self.neurons = self._chosen[group.share.has(self._chosen)]
         self.step = step
         """The next step to be recorded."""
 
     def clear(self) -> None:
         """Forget what was recorded so far."""
         self.first = self.step
+
+    def gather(self) -> Self:
+        """The probe as one process would have it: with what all of them recorded so far.
+
+        Every process must call it, and has the result. It costs memory for all that was recorded.
+        """
+        whole = copy.copy(self)
+        if not self.group.share.is_whole:
+            whole.neurons = self._chosen
+            whole._merge(self)
+        return whole
+
+    def _merge(self, own: Self) -> None:
+        """Take what this process and the others recorded."""
 
 
 class SpikeProbe(Probe):
@@ -47,6 +65,7 @@ class SpikeProbe(Probe):
     def take(self, bits: NDArray[np.uint32]) -> None:
         """Keep the spikes of the next steps, ``[steps, words]``."""
         row, sender = decoded(bits)
+        sender += np.int32(self.group.share.first)
         if self._mask is not None:
             kept = self._mask[sender]
             row, sender = row[kept], sender[kept]
@@ -58,6 +77,12 @@ class SpikeProbe(Probe):
         """Forget what was recorded so far."""
         super().clear()
         self._steps, self._senders = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+
+    def _merge(self, own: Self) -> None:
+        parts = gather(self.group.share.world, (own.steps, own.senders))
+        steps, senders = (np.concatenate(part) for part in zip(*parts, strict=True))
+        order = np.lexsort((senders, steps))
+        self._steps, self._senders = [steps[order]], [senders[order]]
 
     @property
     def steps(self) -> NDArray[np.int64]:
@@ -118,7 +143,9 @@ class RateProbe(SampledProbe):
         if neurons is not None:
             bits = np.zeros(-(-group.size // 32) * 32, np.uint8)
             bits[self.neurons] = 1
-            self._mask = np.packbits(bits, bitorder="little").view(np.uint32)
+            first = group.share.first // 32
+            words = np.packbits(bits, bitorder="little").view(np.uint32)
+            self._mask = words[first : first + -(-group.share.count // 32)]
         self._counts: list[NDArray[np.int64]]
         self.clear()
 
@@ -132,12 +159,17 @@ class RateProbe(SampledProbe):
         super().clear()
         self._counts = [np.zeros(0, np.int64)]
 
+    def _merge(self, own: Self) -> None:
+        parts = gather(self.group.share.world, _joined(own._counts))
+        self._counts = [np.sum(parts, axis=0, dtype=np.int64)]
+
     @property
     def values(self) -> NDArray[np.float64]:
         """Mean rate in each bin, Hz."""
         counts, bins = _joined(self._counts), self.recorded
         binned = counts[: bins * self.every].reshape(bins, self.every).sum(1)
-        return np.asarray(binned / (self.every * self.dt * 1e-3 * self.neurons.size))
+        many = max(self.neurons.size, 1)  # a process may have none
+        return np.asarray(binned / (self.every * self.dt * 1e-3 * many))
 
 
 class StateProbe(SampledProbe):
@@ -169,6 +201,13 @@ class StateProbe(SampledProbe):
         """Forget what was recorded so far."""
         super().clear()
         self._rows = [np.zeros((0, self.neurons.size), self.group.dtype)]
+
+    def _merge(self, own: Self) -> None:
+        world, is_own = self.group.share.world, self.group.share.has(self._chosen)
+        values = np.empty((self.recorded, self._chosen.size), self.group.dtype)
+        for columns, part in gather(world, (np.flatnonzero(is_own), own.values)):
+            values[:, columns] = part
+        self._rows = [values]
 
     @property
     def values(self) -> Real:

@@ -1,25 +1,29 @@
 """Projections: synapses from one group of neurons onto a receptor of a population."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.errors import UserError
-from spikesim.kernels.engine import Ring, Whole
+from spikesim.kernels.builder import Array, Builder, Rows
+from spikesim.kernels.engine import Ring
+from spikesim.kernels.exchange import own_synapses
 from spikesim.network.connect import Rule
 from spikesim.network.grid import whole_steps
 from spikesim.network.memory import check_memory
-from spikesim.network.population import Group, Population, Real, spikes_only
+from spikesim.network.population import Group, Population, spikes_only
 from spikesim.network.quantum import quanta
+from spikesim.network.rule import DrawnRule
 from spikesim.network.synapses import Synapses
 from spikesim.network.values import Distribution, Value, resolve
 from spikesim.train.seeds import key
 
-PIECE = 1 << 22
-"""Synapses worked on at a time, so that temporaries stay small."""
+LONGEST = 2**31 - 1
+"""Steps of a delay."""
 
 
 class Projection:
@@ -30,19 +34,23 @@ class Projection:
 
     Args:
         name, pre, post, receptor: who is connected, and by default as weights' signs say.
-        synapses: the pairs.
-        weight: one, or one per synapse.
-        delay: in steps: one, or one per synapse.
+        rows: the pairs, arrays of the builder.
+        weight: one, or one per synapse in the dtype of ``post``, an array of the builder.
+        delay: in steps: one, or one per synapse, an int32 array of the builder.
         dt: of the network, ms.
+        builder: of the arrays, which lie where it works.
 
     Attributes:
         least_delay, largest_delay: in steps.
         delay: in steps, or ``None`` where it differs between synapses.
         indptr: int64 ``[pre.size + 1]``.
-        place: ``[synapses]``: the target; where delays differ, ``delay * post.size + target``.
+        place: ``[synapses]``, uint16 or uint32: the target; where delays differ,
+            ``delay * post.size + target``. Of several processes each counts its own neurons.
         weight: one number, or ``[synapses]``, in units of ``quantum``.
         quantum: of the receptor, once the network is built.
     """
+
+    is_plastic = False
 
     def __init__(
         self,
@@ -50,91 +58,114 @@ class Projection:
         pre: Group,
         post: Population,
         receptor: str | None,
-        synapses: Synapses,
-        weight: float | NDArray[np.float64],
-        delay: NDArray[np.int64],
+        rows: Rows,
+        weight: float | Array,
+        delay: int | Array,
+        *,
         dt: float,
+        builder: Builder,
     ) -> None:
-        self.name, self.pre, self.post, self.dt = name, pre, post, dt
-        weight = np.asarray(weight)
-        low, high = (float(weight.min()), float(weight.max())) if weight.size else (0.0, 0.0)
+        self.name, self.pre, self.post, self.dt, self.builder = name, pre, post, dt, builder
+        self.indptr, target = rows
+        self._count = len(target)
+        low, high = self._limits(weight, 0)
         self.receptor = post.receptor(receptor, low=low, high=high)
-        self.least_delay = int(delay.min()) if delay.size else 1
-        self.largest_delay = int(delay.max()) if delay.size else 1
+        self.weight: float | Array = weight if low < high else float(low)
+        self.quantum = 1.0
+        least, largest = self._limits(delay, 1)
+        self.least_delay, self.largest_delay = int(least), int(largest)
         self.delay = self.least_delay if self.least_delay == self.largest_delay else None
-        rows = 1 if self.delay is not None else self.largest_delay + 1
-        if rows * post.size > 2**32:
+        slots = 1 if self.delay is not None else self.largest_delay + 1
+        if slots * post.size > 2**32:
             raise UserError(
                 f"{name} delays by up to {self.largest_delay} steps onto {post.size} neurons: "
                 f"their product must stay below 2**32"
             )
-        self.indptr = synapses.indptr
-        self.quantum = 1.0
-        self.weight: float | Real | Whole = float(low)
-        if low < high:
-            self.weight = weight.astype(post.dtype)
-        kind = np.uint16 if rows * post.size <= 2**16 else np.uint32
-        self.place: NDArray[np.unsignedinteger[Any]] = synapses.target.astype(kind)
-        if self.delay is None:
-            for part in self._parts():
-                self.place[part] += (delay[part] * post.size).astype(kind)
+        kind = "uint16" if slots * post.size <= 2**16 else "uint32"
+        self.place = builder.place(target, delay if self.delay is None else None, post.size, kind)
 
     def __len__(self) -> int:
-        return int(self.indptr[-1])
+        return self._count
 
     def at_most(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """What each neuron gets in a step if all spike: the sum of ``|weight|``, and its terms."""
-        terms, total = np.zeros(self.post.size), np.zeros(self.post.size)
-        for part in self._parts():
-            target = self._targets(part)
-            terms += np.bincount(target, minlength=self.post.size)
-            if isinstance(self.weight, np.ndarray):
-                weights = np.abs(self.weight[part])
-                total += np.bincount(target, weights, minlength=self.post.size)
-        if not isinstance(self.weight, np.ndarray):
-            total = terms * float(abs(self.weight))
-        return total, terms
+        sums, terms = self._tally
+        return (terms * self.typical() if isinstance(self.weight, int | float) else sums), terms
 
     def typical(self) -> float:
         """The mean ``|weight|`` of the synapses whose weight is not 0; 0 if there are none."""
-        if not isinstance(self.weight, np.ndarray):
-            return abs(self.weight) if len(self) else 0.0
-        size = sum(float(np.abs(self.weight[part]).sum(dtype=float)) for part in self._parts())
-        return size / max(sum(np.count_nonzero(self.weight[part]) for part in self._parts()), 1)
+        if isinstance(self.weight, int | float):
+            return abs(self.weight * self.quantum) if len(self) else 0.0
+        return float(self._tally[0].sum()) / self._nonzero
 
-    def settle(self, ring: Ring) -> int | Whole:
+    @cached_property
+    def _nonzero(self) -> int:
+        return self.builder.count_nonzero(self.weight)
+
+    @cached_property
+    def _tally(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        weight = None if isinstance(self.weight, int | float) else self.weight
+        return self.builder.tally(self.place, weight, self.post.size)
+
+    def keep_own(self) -> None:
+        """Keep the synapses onto this process's neurons; sums, and ``len``, stay those of all.
+
+        Raises:
+            UserError: they are plastic.
+        """
+        if self.post.share.is_whole:
+            return
+        if self.is_plastic:
+            raise UserError(f"{self.name}: plastic synapses run in one process only")
+        self.at_most(), self.typical()  # which remember what they count
+        weight = self.weight
+        self.indptr, self.place, own = own_synapses(
+            self.indptr,
+            self.place,
+            None if isinstance(weight, int | float) else weight,
+            neurons=self.post.size,
+            first=self.post.share.first,
+            count=self.post.share.count,
+            slots=1 if self.delay is not None else self.largest_delay + 1,
+        )
+        self.weight = weight if own is None else own
+
+    def settle(self, ring: Ring) -> int | Array:
         """The weights in whole quanta of a ring; from now on they are stored so."""
         self.quantum = ring.quantum
-        if not isinstance(self.weight, np.ndarray):
-            self.weight = whole = int(quanta(self.weight, ring))
-            return whole
-        weights = np.empty(len(self), ring.array.dtype)
-        for part in self._parts():
-            weights[part] = quanta(self.weight[part], ring)
-        self.weight = weights
-        return weights
+        if isinstance(self.weight, int | float):
+            self.weight = int(quanta(self.weight, ring))
+        else:
+            self.weight = self.builder.whole(self.weight, ring.quantum)
+        return self.weight
 
     def table(self) -> dict[str, NDArray[Any]]:
         """All synapses as arrays ``pre``, ``post``, ``weight`` and ``delay`` (ms), one entry each.
 
-        They are ordered by ``pre``, then ``post``.
+        They are ordered by ``pre``, then ``post``. Of several processes each has those onto its own
+        neurons.
         """
-        size = len(self)
-        same = self.delay is not None
-        steps = np.full(size, self.delay) if same else self.place // self.post.size
+        share = self.post.share
+        indptr, place = (self.builder.download(array) for array in (self.indptr, self.place))
+        weight, size, same = self.weight, len(place), self.delay is not None
+        if not isinstance(weight, int | float):
+            weight = self.builder.download(weight)
         return {
-            "pre": np.repeat(np.arange(self.pre.size, dtype=np.int32), np.diff(self.indptr)),
-            "post": self._targets(slice(None)).astype(np.int32),
-            "weight": np.broadcast_to(self.weight * self.quantum, size).copy(),
-            "delay": steps * self.dt,
+            "pre": np.repeat(np.arange(self.pre.size, dtype=np.int32), np.diff(indptr)),
+            "post": (place if same else place % share.count).astype(np.int32) + share.first,
+            "weight": np.broadcast_to(weight * self.quantum, size).copy(),
+            "delay": (np.full(size, self.delay) if same else place // share.count) * self.dt,
         }
 
-    def _targets(self, part: slice) -> NDArray[np.unsignedinteger[Any]]:
-        return self.place[part] if self.delay is not None else self.place[part] % self.post.size
+    def _limits(self, values: float | Array, without: float) -> tuple[float, float]:
+        """The least and the largest; those of no synapses are given."""
+        if isinstance(values, int | float):
+            return values, values
+        return self.builder.limits(values) if len(values) else (without, without)
 
-    def _parts(self) -> Iterator[slice]:
-        for first in range(0, len(self), PIECE):
-            yield slice(first, first + PIECE)
+
+ProjectionMaker: TypeAlias = Callable[..., Projection]
+"""A class of projections, with what it takes beside."""
 
 
 def make_projection(
@@ -148,30 +179,81 @@ def make_projection(
     *,
     dt: float,
     seed: int,
-    threads: int,
+    builder: Builder,
+    make: ProjectionMaker = Projection,
 ) -> Projection:
-    """The projection that :meth:`Network.connect` was asked for."""
+    """The projection that :meth:`Network.connect` was asked for, as ``make`` makes it."""
     if not isinstance(post, Population):
         raise UserError(f"{name}: {post.name} is given; only a population can receive")
     spikes_only(pre)
-    same = pre is post
-    sizes = (pre.size, post.size)
-    # Of a synapse: its place, its weight as drawn and as stored, its delay as drawn and in steps.
-    each = 4 + (0 if isinstance(weight, int | float) else 16)
-    each += 0 if isinstance(delay, int | float | None) else 32
-    needed = rule.memory(*sizes, same=same, threads=threads)
-    check_memory(needed + each * rule.expected(*sizes, same=same), f"the synapses of {name}")
+    sizes, same, dtype = (pre.size, post.size), pre is post, post.dtype.name
+    delay = dt if delay is None else delay
+    # Values that are given one by one are read on the CPU, and need the pairs there.
+    is_drawn = isinstance(rule, DrawnRule) and not _is_given(weight) and not _is_given(delay)
+    expected, what = rule.expected(*sizes, same=same), f"the synapses of {name}"
+    if builder.is_cpu or not is_drawn:
+        each = 4 + _bytes(weight, 16) + _bytes(delay, 32)
+        memory = rule.memory(*sizes, same=same, threads=builder.threads)
+        check_memory(memory + each * expected, what)
+    if not builder.is_cpu:
+        check_memory(builder.bytes_each * expected, what, builder.free_bytes())
+    synapses: Synapses | int
     with _named(name):
-        synapses = rule.build(*sizes, same=same, seed=key(seed, "pairs", name), threads=threads)
+        of_pairs = key(seed, "pairs", name)
+        if is_drawn:
+            assert isinstance(rule, DrawnRule)
+            rows = rule.rows(*sizes, same=same, seed=of_pairs, builder=builder)
+            synapses = len(rows[1])
+        else:
+            synapses = rule.build(*sizes, same=same, seed=of_pairs, threads=builder.threads)
+            rows = builder.upload(synapses.indptr), builder.upload(synapses.target)
     with _named(f"weight of {name}"):
-        weights = resolve(weight, synapses, key(seed, "weights", name))
+        weights = _weights(weight, synapses, key(seed, "weights", name), dtype, builder)
     with _named(f"delay of {name}"):
-        ms = resolve(dt if delay is None else delay, synapses, key(seed, "delays", name))
-    if isinstance(delay, Distribution):
-        steps = np.maximum(np.rint(ms / dt), 1).astype(np.int64)
+        steps = _steps(delay, synapses, key(seed, "delays", name), dt, builder, name)
+    return make(name, pre, post, receptor, rows, weights, steps, dt=dt, builder=builder)
+
+
+def _weights(
+    value: Value, synapses: Synapses | int, seed: int, dtype: str, builder: Builder
+) -> float | Array:
+    count = _count(synapses)
+    if isinstance(value, Distribution) and count is not None:
+        return builder.draw(value.law, count, seed, dtype)
+    found = resolve(value, synapses, seed)
+    return found if isinstance(found, float) else builder.upload(found.astype(dtype))
+
+
+def _steps(
+    value: Value, synapses: Synapses | int, seed: int, dt: float, builder: Builder, name: str
+) -> int | Array:
+    count = _count(synapses)
+    if isinstance(value, Distribution) and count is not None:
+        return builder.draw_steps(value.law, count, seed, dt)
+    ms = resolve(value, synapses, seed)
+    if isinstance(value, Distribution):
+        steps = np.maximum(np.rint(ms / dt), 1)
     else:
-        steps = whole_steps(ms, dt, f"delay of {name}")
-    return Projection(name, pre, post, receptor, synapses, weights, steps, dt)
+        steps = np.asarray(whole_steps(ms, dt, f"delay of {name}"))
+    steps = np.minimum(steps, LONGEST)
+    return int(steps) if steps.ndim == 0 else builder.upload(steps.astype(np.int32))
+
+
+def _count(synapses: Synapses | int) -> int | None:
+    """How many numbers are drawn, unless synapses share them."""
+    if isinstance(synapses, int):
+        return synapses
+    return synapses.count if synapses.entries is None else None
+
+
+def _is_given(value: Value) -> bool:
+    """Whether there is a value for each synapse, or a function of it."""
+    return not isinstance(value, Distribution) and (callable(value) or np.ndim(value) > 0)
+
+
+def _bytes(value: Value, given: int) -> int:
+    """Of the values of a synapse, at the peak."""
+    return given if _is_given(value) else 16 if isinstance(value, Distribution) else 0
 
 
 @contextmanager

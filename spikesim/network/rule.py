@@ -5,9 +5,11 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from spikesim.errors import UserError
+from spikesim.kernels.builder import Builder, Rows
+from spikesim.kernels.builder_numba import CpuBuilder
 from spikesim.network.synapses import Synapses
 
-__all__ = ["LARGEST", "Rule"]
+__all__ = ["LARGEST", "DrawnRule", "Rule"]
 
 LARGEST = 2**31 - 1
 """Neurons of one population: targets are int32."""
@@ -31,12 +33,7 @@ class Rule(ABC):
         Raises:
             UserError: the rule cannot connect populations of these sizes.
         """
-        for name, size in (("n_pre", n_pre), ("n_post", n_post)):
-            if not 0 <= size <= LARGEST:
-                raise UserError(f"{name} must be between 0 and {LARGEST}, got {size}")
-        if same and n_pre != n_post:
-            raise UserError(f"a population of {n_pre} neurons is not one of {n_post}")
-        self.check(n_pre, n_post, same)
+        self._check_sizes(n_pre, n_post, same)
         return self._build(n_pre, n_post, same, seed, threads)
 
     @abstractmethod
@@ -58,5 +55,35 @@ class Rule(ABC):
     def check(self, n_pre: int, n_post: int, same: bool) -> None:  # noqa: B027
         """Refuse what cannot be built for populations of these sizes."""
 
+    def _check_sizes(self, n_pre: int, n_post: int, same: bool) -> None:
+        for name, size in (("n_pre", n_pre), ("n_post", n_post)):
+            if not 0 <= size <= LARGEST:
+                raise UserError(f"{name} must be between 0 and {LARGEST}, got {size}")
+        if same and n_pre != n_post:
+            raise UserError(f"a population of {n_pre} neurons is not one of {n_post}")
+        self.check(n_pre, n_post, same)
+
     @abstractmethod
     def _build(self, n_pre: int, n_post: int, same: bool, seed: int, threads: int) -> Synapses: ...
+
+
+class DrawnRule(Rule):
+    """A rule whose rows a builder draws, on the CPU and on a GPU the same ones.
+
+    All other rules are built on the CPU, and uploaded for a GPU.
+    """
+
+    def rows(self, n_pre: int, n_post: int, *, same: bool, seed: int, builder: Builder) -> Rows:
+        """As :meth:`build`, as arrays of the builder.
+
+        Raises:
+            UserError: the rule cannot connect populations of these sizes.
+        """
+        self._check_sizes(n_pre, n_post, same)
+        return self._rows(builder, n_pre, n_post, same, seed)
+
+    def _build(self, n_pre: int, n_post: int, same: bool, seed: int, threads: int) -> Synapses:
+        return Synapses(*self._rows(CpuBuilder(threads), n_pre, n_post, same, seed), n_post)
+
+    @abstractmethod
+    def _rows(self, builder: Builder, n_pre: int, n_post: int, same: bool, seed: int) -> Rows: ...

@@ -6,18 +6,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
+import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from spikesim.kernels.engine import Cells, CpuEngine, Operation, SpikeRecorder, StateRecorder
-from spikesim.network.build import Machine, renew
+from spikesim.kernels.engine import (
+    Call,
+    Cells,
+    CpuEngine,
+    Operation,
+    SpikeRecorder,
+    StateRecorder,
+)
+from spikesim.kernels.engine_cupy import CudaEngine
+from spikesim.network.build import Machine, Stage, renew
+from spikesim.network.distributed import Together
+from spikesim.network.plasticity.probe import WeightProbe
 from spikesim.network.population import Group
 from spikesim.network.probe import Probe, RateProbe, SpikeProbe, StateProbe
-
-if TYPE_CHECKING:
-    from spikesim.network.network import Network
+from spikesim.train.distributed import World
 
 SECONDS = 0.1
 """Wall time that a piece aims at; a person notices 0.2 s."""
@@ -26,46 +35,119 @@ ROOM = 1 << 25
 
 
 class Player:
-    """A machine with the recorders of some probes, ready to run."""
+    """A machine with the recorders of some probes, ready to run.
 
-    def __init__(self, machine: Machine, probes: list[Probe], threads: int) -> None:
+    Args:
+        machine: what to run.
+        probes: whom to hand what is recorded.
+        threads: on the CPU.
+        device: where to run.
+        before: the player of this machine so far, with other probes.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        probes: list[Probe],
+        threads: int,
+        device: torch.device,
+        before: "Player | None" = None,
+    ) -> None:
         self.machine, self.probes = machine, list(probes)
         self._spikes: dict[Group, SpikeRecorder] = {}
         self._states: dict[StateProbe, StateRecorder] = {}
+        self._weights: list[WeightProbe] = []
         for source in machine.groups.values():
             if isinstance(source, Cells):
                 source.traces = {}
         for probe in probes:
             self._record(probe)
-        self.engine = CpuEngine(self._operations(), machine.block, threads)
+        operations, block = self._operations(), machine.block
+        self.engine: CpuEngine | CudaEngine
+        if device.type == "cpu":
+            self.engine = CpuEngine(operations, block, threads)
+        else:
+            earlier = None if before is None else before.engine
+            taken = earlier if isinstance(earlier, CudaEngine) else None
+            self.engine = CudaEngine(operations, block, device, taken)
         row = sum(recorder.bits.nbytes for recorder in self._spikes.values())
         row += sum(recorder.values.nbytes for recorder in self._states.values())
         self.longest = max(ROOM // max(row, 1), machine.block)
         """Steps of a piece for which there is room."""
 
     def _record(self, probe: Probe) -> None:
+        if isinstance(probe, WeightProbe):
+            self._weights.append(probe)
+            return
         source = self.machine.groups[probe.group]
         if isinstance(probe, StateProbe):
             assert isinstance(source, Cells)
             shape, dtype = (self.machine.block, source.count), source.dtype
             source.traces = {**source.traces, probe.state: np.zeros(shape, dtype)}
             values = np.zeros((1, probe.neurons.size), dtype)
-            self._states[probe] = StateRecorder(source, probe.state, probe.neurons, values)
+            neurons = probe.neurons - np.int32(probe.group.share.first)
+            self._states[probe] = StateRecorder(source, probe.state, neurons, values)
         elif probe.group not in self._spikes:
             bits = np.zeros((1, source.spikes.shape[1]), np.uint32)
             self._spikes[probe.group] = SpikeRecorder(source, bits)
 
     def _operations(self) -> list[Operation]:
-        """Inputs; then each group, what records it, and what delivers its spikes."""
+        """Inputs; then each group, what records it, and what delivers its spikes.
+
+        Groups of which other processes have all neurons are left out.
+        """
         machine = self.machine
-        operations: list[Operation] = list(machine.inputs.values())
+        operations: list[Operation] = [
+            input_ for drive, input_ in machine.inputs.items() if drive.post.share.count
+        ]
+        operations += machine.modulations.values()
         for group, source in machine.groups.items():
-            operations.append(source)
-            if group in self._spikes:
-                operations.append(self._spikes[group])
-            operations += [r for probe, r in self._states.items() if probe.group is group]
-            operations += [d for d in machine.deliveries.values() if d.source is source]
+            if group.share.count:
+                operations.append(source)
+                if group in self._spikes:
+                    operations.append(self._spikes[group])
+                operations += [r for probe, r in self._states.items() if probe.group is group]
+            if group in machine.stages:
+                operations += self._handing_on(machine.stages[group])
         return operations
+
+    def _handing_on(self, stage: Stage) -> Iterator[Operation]:
+        if stage.exchange is not None:
+            yield Call(stage.exchange)
+            yield from stage.exchange.received.values()
+        for projection, delivery in self.machine.deliveries.items():
+            if projection.pre in stage.groups and projection.post.share.count:
+                yield delivery
+
+    @property
+    def due(self) -> int:
+        """The step before which weights are next looked at."""
+        return min((probe.due for probe in self._weights), default=sys.maxsize)
+
+    def look(self, step: int) -> None:
+        """Let probes of weights look at them, before a step."""
+        for probe in self._weights:
+            probe.take(step)
+
+    def begin(self, step: int) -> None:
+        """Go on at ``step`` with the states of the machine, which may have been changed."""
+        if isinstance(self.engine, CudaEngine):
+            self.engine.upload(step, rings=not self.engine.is_loaded)
+
+    def end(self, step: int) -> None:
+        """Let the machine have the states before ``step``."""
+        if isinstance(self.engine, CudaEngine):
+            self.engine.download(step, rings=False)
+
+    def fetch(self, step: int) -> None:
+        """Let the machine have all that a run changes, as it is before ``step``."""
+        if isinstance(self.engine, CudaEngine) and self.engine.is_loaded:
+            self.engine.download(step)
+
+    def forget(self) -> None:
+        """The machine has other states and rings now."""
+        if isinstance(self.engine, CudaEngine):
+            self.engine.is_loaded = False
 
     def run(self, first: int, steps: int) -> None:
         """Run steps and hand what was recorded to the probes."""
@@ -83,24 +165,48 @@ class Player:
                 probe.take(self._spikes[probe.group].bits)
 
 
-def run(network: "Network", player: Player, steps: int, progress: bool) -> None:
+class Timed(Protocol):
+    """What has a time that a run moves on: a network."""
+
+    step: int
+    dt: float
+    world: World
+
+    @property
+    def time(self) -> float:
+        """Time run so far, ms."""
+
+
+def run(network: Timed, player: Player, steps: int, progress: bool) -> None:
     """Run ``steps`` further, in pieces."""
     first, block = network.step, player.machine.block
     end, longest = first + steps, block
-    with _interrupts() as interrupted, _bar(network, steps, progress) as show:
-        while network.step < end:
+    player.begin(first)
+    with (
+        Together(network.world, end) as together,
+        _interrupts() as interrupted,
+        _bar(network, steps, progress) as show,
+    ):
+        while True:
             last = min(network.step + min(longest, player.longest), end)
             if last < end:  # rounds of the engine begin at multiples of the block
                 last = max(last // block * block, network.step + 1)
-            last = min(last, _renew(player.machine, network.step, network.step == first))
+            if last > network.step:
+                last = min(last, _renew(player.machine, network.step, network.step == first))
+                last = min(last, player.due)
+            last, is_interrupted = together.agree(last, interrupted())
+            if is_interrupted or last == network.step:
+                break
             done, began = last - network.step, time.perf_counter()
             player.run(network.step, done)
             network.step = last
+            player.look(last)
             spent = max(time.perf_counter() - began, 1e-6)
             longest = max(min(int(done * SECONDS / spent), 2 * longest), block)
             show()
-            if interrupted():
-                raise KeyboardInterrupt
+    player.end(network.step)
+    if is_interrupted:
+        raise KeyboardInterrupt
 
 
 def _renew(machine: Machine, step: int, all_: bool) -> int:
@@ -111,6 +217,11 @@ def _renew(machine: Machine, step: int, all_: bool) -> int:
             if all_ or step % drive.every == 0:
                 renew(drive, input_, step // drive.every * drive.every)
             due = min(due, (step // drive.every + 1) * drive.every)
+    for modulator in machine.modulations:
+        if modulator.every is not None:
+            if all_ or step % modulator.every == 0:
+                modulator.renew(step // modulator.every * modulator.every)
+            due = min(due, (step // modulator.every + 1) * modulator.every)
     return due
 
 
@@ -129,7 +240,7 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _bar(network: "Network", steps: int, progress: bool) -> Iterator[Callable[[], None]]:
+def _bar(network: Timed, steps: int, progress: bool) -> Iterator[Callable[[], None]]:
     """A bar with the biological time and the ratio of wall to biological time."""
     if not progress:
         yield lambda: None

@@ -3,6 +3,7 @@
 Spikes over a delay of ``d`` steps may be handed on after their sender has run ``b`` steps at once
 where ``d >= b``; over a shorter delay the receiver must run after the sender. So ``b`` steps can be
 run at once if the projections shorter than ``b`` form no cycle, and populations follow their order.
+Plastic ones are never shorter: what they send depends on spikes of their receivers too.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,8 @@ def schedule(groups: Sequence[Group], projections: Sequence[Projection]) -> tupl
     block = LARGEST_BLOCK
     while True:
         order, cycle = in_order(groups, [p for p in projections if p.least_delay < block])
-        if not cycle:
+        shortest = min((p.least_delay for p in projections if p.is_plastic), default=block)
+        if not cycle and shortest >= block:
             return block, order
         if block == 1:
             names = " -> ".join(group.name for group in (*cycle, cycle[0]))
@@ -32,6 +34,19 @@ def schedule(groups: Sequence[Group], projections: Sequence[Projection]) -> tupl
                 f"zero delays form a cycle, {names}: one of its projections needs at least a step"
             )
         block //= 2
+
+
+def stages(
+    order: Sequence[Group], projections: Sequence[Projection], block: int
+) -> list[list[Group]]:
+    """The groups of an order in as few parts as can run before their spikes are handed on."""
+    found: list[list[Group]] = [[]]
+    for group in order:
+        short = {p.pre for p in projections if p.post is group and p.least_delay < block}
+        if not short.isdisjoint(found[-1]):
+            found.append([])
+        found[-1].append(group)
+    return found
 
 
 def in_order(

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikesim.errors import UserError
-from spikesim.kernels.connect import words_of
+from spikesim.kernels.builder import Law
+from spikesim.kernels.builder_numba import CpuBuilder
 from spikesim.network.synapses import Synapses
 
 __all__ = ["Distribution", "Exponential", "LogNormal", "Normal", "Uniform", "Value", "resolve"]
 
 Outside: TypeAlias = Literal["clip", "redraw"]
-
-ATTEMPTS = 1000
 
 
 class Distribution(ABC):
@@ -56,19 +55,14 @@ class Distribution(ABC):
         Raises:
             UserError: redrawing found no number inside the bounds in 1000 attempts.
         """
-        from spikesim.kernels.values_numba import draw_again, draw_values
+        drawn: NDArray[np.float64] = CpuBuilder().draw(self.law, count, seed, "float64")
+        return drawn
 
-        how = (self._kind, *self._scale())
-        out = np.empty(count)
-        draw_values(*how, words_of(seed), out)
-        if self.outside == "clip":
-            return np.clip(out, self.low, self.high, out=out)
-        if draw_again(*how, self.low, self.high, ATTEMPTS, words_of(seed), out):
-            raise UserError(
-                f"{self} gave no number between low and high in {ATTEMPTS} attempts; widen the "
-                "bounds or pass outside='clip'"
-            )
-        return out
+    @property
+    def law(self) -> Law:
+        """What a builder draws from."""
+        a, b, low, high = map(float, (*self._scale(), self.low, self.high))
+        return Law(self._kind, a, b, low, high, self.outside == "redraw", str(self))
 
 
 @dataclass(frozen=True)

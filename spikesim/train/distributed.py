@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -48,13 +49,21 @@ def world_from_environment() -> World:
 
 
 @contextmanager
-def process_group(world: World, device: torch.device) -> Iterator[None]:
-    """Inside, the processes can talk: through NCCL on CUDA, through gloo on the CPU."""
+def process_group(
+    world: World, device: torch.device, timeout: timedelta | None = None
+) -> Iterator[None]:
+    """Inside, the processes can talk: through NCCL on CUDA, through gloo on the CPU.
+
+    Args:
+        world: who they are.
+        device: of this process.
+        timeout: after which one that does not answer is lost; ``None``: torch's.
+    """
     if world.size == 1:
         yield
         return
     bound = device if device.type == "cuda" else None
-    dist.init_process_group("nccl" if bound else "gloo", device_id=bound)
+    dist.init_process_group("nccl" if bound else "gloo", timeout=timeout, device_id=bound)
     try:
         yield
     finally:

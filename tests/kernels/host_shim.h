@@ -213,6 +213,11 @@ template <typename T> static inline T atomicAdd(T* to, T value) {
     *to += value;
     return before;
 }
+template <typename T> static inline T atomicOr(T* to, T value) {
+    const T before = *to;
+    *to |= value;
+    return before;
+}
 
 template <typename T> static inline T min(T a, T b) { return b < a ? b : a; }
 template <typename T> static inline T max(T a, T b) { return a < b ? b : a; }

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +17,6 @@ from spikesim.network import (
     Rule,
     Synapses,
 )
-from spikesim.random import philox
 
 LEAST_P = 1e-3
 """Of a chi-square test: the seeds are fixed, so that it passes always or never."""
@@ -133,37 +131,6 @@ def test_many_threads_draw_the_same_and_another_seed_does_not(rule: Rule) -> Non
         assert np.array_equal(again.indptr, first.indptr)
     high = rule.build(500, 500, same=True, seed=7 + 2**32)
     assert not np.array_equal(high.target, first.target)
-
-
-def words(seed: int, row: int, count: int, stage: int = 0) -> list[int]:
-    """The words of a row as documented, by torch's Philox."""
-    found: list[int] = []
-    for block in range(-(-count // 4)):
-        counter = tuple(torch.tensor(x) for x in (row, block, stage, 0xFFFFFF01))
-        key = torch.tensor(seed & 0xFFFFFFFF), torch.tensor(seed >> 32)
-        found += [int(word) for word in philox(key, counter)]
-    return found[:count]
-
-
-def test_numbers_are_those_of_the_documented_counters() -> None:
-    seed = 2**40 + 5
-    sources = [sorted(w * 900 >> 32 for w in words(seed, row, 13)) for row in range(4)]
-    by_target = FixedIndegree(13).build(900, 4, seed=seed).to_scipy().T.tocsr()
-    by_target.sort_indices()
-    drawn = [np.repeat(row.indices, row.data.astype(int)).tolist() for row in by_target]
-    assert drawn == sources
-    pairs = zip(words(seed, 0, 9), words(seed, 0, 9, stage=1), strict=True)
-    expected = sorted((a * 7 >> 32, b * 11 >> 32) for a, b in pairs)
-    synapses = FixedTotalNumber(9).build(7, 11, seed=seed)
-    found = np.stack((synapses.sources, synapses.target), -1).tolist()
-    assert [tuple(pair) for pair in found] == expected
-    # Gaps of fixed probability, by inverting their distribution in floating point.
-    synapses = FixedProbability(0.2).build(3, 400, seed=seed)
-    for row in range(3):
-        gaps = np.floor(np.log((np.array(words(seed, row, 400)) + 0.5) / 2**32) / np.log(0.8))
-        columns = np.cumsum(gaps + 1).astype(int) - 1
-        mine = synapses.target[synapses.indptr[row] : synapses.indptr[row + 1]]
-        assert mine.tolist() == columns[columns < 400].tolist()
 
 
 @pytest.mark.parametrize("p", [0.003, 0.1, 0.5, 0.97])

@@ -115,6 +115,7 @@ def test_four_regimes_differ_as_in_figure_8() -> None:
 
 def test_scale_and_seed_make_the_network() -> None:
     sizes = {"brunel": 1250, "cuba": 400, "coba": 400, "izhikevich": 100, "microcircuit": 7717}
+    sizes["liquid"] = 2 * 9 + 4
     for name, recipe in RECIPES.items():
         net = recipe(scale=0.1, seed=3)
         assert net.neurons == sizes[name], name
@@ -129,7 +130,7 @@ def test_scale_and_seed_make_the_network() -> None:
 def test_every_recipe_takes_the_same_keys_and_cites_its_source(name: str) -> None:
     recipe = RECIPES[name]
     parameters = inspect.signature(recipe).parameters
-    assert list(parameters)[:5] == ["scale", "seed", "threads", "dtype", "dt"]
+    assert list(parameters)[:6] == ["scale", "seed", "threads", "device", "dtype", "dt"]
     assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters.values())
     assert "Reference: " in (recipe.__doc__ or "")
 
@@ -227,9 +228,9 @@ def test_activity_is_that_of_nest(name: str) -> None:
 @pytest.fixture
 def nest() -> str:
     """A Python that has NEST, in an environment of its own."""
-    python = os.environ.get("SPIKESIM_NEST")
+    python = os.environ.get("SPIKESIM_NEST_PYTHON")
     if not python:
-        pytest.skip("set SPIKESIM_NEST to a Python that imports NEST 3.10")
+        pytest.skip("set SPIKESIM_NEST_PYTHON to a Python that imports NEST 3.10")
     return python
 
 

@@ -45,6 +45,14 @@ CASES: dict[str, tuple[Callable[[Bench], object], str]] = {
     "delay below a step": (lambda b: b.wire(delay=0.04), "at least one step.*got 0.04 ms"),
     "negative delay": (lambda b: b.wire(delay=-1.0), "not negative, got -1.0 ms"),
     "NaN delay": (lambda b: b.wire(delay=np.nan), "must be finite"),
+    "NaN among delays": (
+        lambda b: b.wire(delay=[1.0] * 23 + [math.nan]),
+        r"delay of delta -> cells: value\[23\] is nan",
+    ),
+    "a negative delay among others": (
+        lambda b: b.wire(delay=[1.0] * 23 + [-0.1]),
+        "not negative, got -0.1 ms",
+    ),
     "a delay of many off the grid": (
         lambda b: b.wire(delay=np.linspace(0.1, 1.0, 24)),
         "must be a multiple of dt",
@@ -78,6 +86,10 @@ CASES: dict[str, tuple[Callable[[Bench], object], str]] = {
     "pairs out of range": (
         lambda b: b.net.connect(b.delta, b.cells, SQUARE),
         r"pre\[1\] = 9 is out of range",
+    ),
+    "negative pairs": (
+        lambda b: b.net.connect(b.delta, b.cells, Explicit([0], [-1])),
+        r"post\[0\] = -1 is out of range: the population has 6 neurons, 0 to 5",
     ),
     "onto given spikes": (
         lambda b: b.net.connect(b.cells, b.given, AllToAll()),  # type: ignore[arg-type]
@@ -120,6 +132,11 @@ CASES: dict[str, tuple[Callable[[Bench], object], str]] = {
         r"tau_m has shape \[3\]",
     ),
     "NaN parameter": (lambda b: LIFDelta(tau_m=math.nan), "tau_m must be > 0, got nan"),
+    "NaN among parameters": (
+        lambda b: LIFDelta(tau_m=np.array([10.0, math.nan])),  # type: ignore[arg-type]
+        r"tau_m must be > 0, got \[10. nan\]",
+    ),
+    "infinite parameter": (lambda b: LIFExp(e_l=math.inf), "e_l must be any finite number"),
     "negative rate": (lambda b: b.net.poisson(b.cells, -1.0, 1.0), ">= 0 Hz, got -1"),
     "rate of NaN": (lambda b: b.net.poisson(b.cells, math.nan, 1.0), "must be finite"),
     "rates of another number": (
@@ -139,6 +156,14 @@ CASES: dict[str, tuple[Callable[[Bench], object], str]] = {
     "function above its bound": (
         lambda b: (b.net.current(b.cells, lambda ms: 10 * ms, largest=1.0), b.net.run(1.0)),
         "reaches 2 at 0.2 ms, above largest=1",
+    ),
+    "function that gives NaN": (
+        lambda b: (b.net.current(b.cells, lambda ms: math.nan, largest=1.0), b.net.run(1.0)),
+        "must be finite at 0 ms",
+    ),
+    "function of negative rates": (
+        lambda b: (b.net.poisson(b.cells, lambda ms: -5.0, 1.0, largest=1.0), b.net.run(1.0)),
+        ">= 0 Hz, got -5 at 0 ms",
     ),
     "negative noise": (lambda b: b.net.noise(b.cells, 0.0, -1.0), "std of .* >= 0, got -1"),
     "unknown probe": (lambda b: b.net.probe(b.cells, "w"), "cells has no 'w' to probe"),

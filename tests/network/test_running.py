@@ -283,9 +283,9 @@ def test_a_picture_shows_all_probed_populations() -> None:
     spikes(net)
     net.run(60.0)
     figure = net.plot(10.0)
-    raster, rate = figure.axes
+    raster, rate, *_ = figure.axes
     assert [label.get_text() for label in raster.get_yticklabels()] == ["exc", "inh", "given"]
-    assert len(rate.lines) == 3
+    assert len(rate.patches) == 3
     assert rate.get_xlim() == (10.0, 60.0)
 
 

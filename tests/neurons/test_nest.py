@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from spikesim.neuron import Neuron
-from spikesim.neurons import AdEx, LIFAlpha, LIFCondExp, LIFDelta, LIFExp
+from spikesim.neurons import AdEx, Izhikevich, LIFAlpha, LIFCondExp, LIFDelta, LIFExp
 
 pytestmark = pytest.mark.peers
 
@@ -85,6 +85,14 @@ CASES = {
         {"v_reset": -62.0, "t_ref": 3.0, "scheme": "rk4", **OURS},
         *(3.0, 6.0, 1e-6),
     ),
+    "Izhikevich": Case(
+        "izhikevich",
+        {"V_m": -65.0, "U_m": -13.0, "consistent_integration": False},
+        Izhikevich,
+        {},
+        *(30.0, 20.0, 1e-9),
+        dt=1.0,
+    ),
     "AdEx conductances, silent": adex(True, 0.1, False, 1e-5),
     "AdEx currents, silent": adex(False, 0.1, False, 1e-5),
     "AdEx conductances": adex(True, 0.01, True, 0.05),
@@ -134,7 +142,7 @@ def test_membrane_equals_nests(name: str, traces: dict[str, dict[str, list[float
     steps, weights = spikes_in(case)
     for step, weight in zip(steps.round().astype(int), weights, strict=True):
         # What arrives at the end of a step is that step's input.
-        receptor = neuron.inputs[0] if weight >= 0 or len(x) == 2 else "inhibitory"
+        receptor = neuron.inputs[0] if weight >= 0 or len(x) <= 2 else "inhibitory"
         x[receptor][step - 1] = weight
     rows = neuron.trace(x)
     ours = (rows["output"].flatten().nonzero().flatten().numpy() + 1) * case.dt

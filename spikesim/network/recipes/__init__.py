@@ -1,7 +1,7 @@
 """Published networks, ready to run: each function builds a :class:`~spikesim.network.Network`.
 
-All take ``scale`` (size against the published one), ``seed``, ``threads``, ``dtype`` and ``dt``
-(ms); their populations are in ``net.groups``.
+All take ``scale`` (size against the published one), ``seed``, ``threads``, ``device``, ``dtype``
+and ``dt`` (ms); their populations are in ``net.groups``.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from spikesim.network.recipes.brunel import brunel
 from spikesim.network.recipes.coba import coba
 from spikesim.network.recipes.cuba import cuba
 from spikesim.network.recipes.izhikevich import izhikevich
+from spikesim.network.recipes.liquid import liquid
 from spikesim.network.recipes.microcircuit import microcircuit
 
 RECIPES: dict[str, Callable[..., Network]] = {
@@ -19,6 +20,7 @@ RECIPES: dict[str, Callable[..., Network]] = {
     "coba": coba,
     "izhikevich": izhikevich,
     "microcircuit": microcircuit,
+    "liquid": liquid,
 }
 
-__all__ = ["RECIPES", "brunel", "coba", "cuba", "izhikevich", "microcircuit"]
+__all__ = ["RECIPES", "brunel", "coba", "cuba", "izhikevich", "liquid", "microcircuit"]

@@ -28,6 +28,7 @@ def brunel(
     scale: float = 1.0,
     seed: int = 0,
     threads: int = 1,
+    device: str = "cpu",
     dtype: Dtype = "float32",
     dt: float = 0.1,
     regime: Regime = "AI",
@@ -45,7 +46,7 @@ def brunel(
 
     Args:
         scale: number of neurons, against 12,500; in-degrees stay.
-        seed, threads, dtype, dt: of the network; ``dt`` in ms.
+        seed, threads, device, dtype, dt: of the network; ``dt`` in ms.
         regime: ``g`` and ``eta`` of figure 8.
         g: inhibitory over excitatory weight; by default that of the regime.
         eta: external rate over the one that brings a neuron to threshold; by default that of the
@@ -65,7 +66,7 @@ def brunel(
     if weight <= 0:
         raise UserError(f"weight must be > 0 mV, got {weight}")
     g, eta = (REGIMES[regime][i] if x is None else x for i, x in enumerate((g, eta)))
-    net = Network(dt=dt, seed=seed, dtype=dtype, threads=threads)
+    net = Network(dt=dt, seed=seed, dtype=dtype, threads=threads, device=device)
     tau, threshold = 20.0, 20.0
     cell = LIFDelta(tau_m=tau, e_l=0.0, v_threshold=threshold, v_reset=v_reset, t_ref=2.0)
     excitatory = net.population(cell, scaled(EXCITATORY, scale), name="excitatory")

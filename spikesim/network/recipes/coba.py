@@ -12,6 +12,7 @@ def coba(
     scale: float = 1.0,
     seed: int = 0,
     threads: int = 1,
+    device: str = "cpu",
     dtype: Dtype = "float32",
     dt: float = 0.1,
     weights: tuple[float, float] = (6.0, -67.0),
@@ -26,7 +27,7 @@ def coba(
 
     Args:
         scale: number of neurons, against 4,000; mean in-degrees stay.
-        seed, threads, dtype, dt: of the network; ``dt`` in ms.
+        seed, threads, device, dtype, dt: of the network; ``dt`` in ms.
         weights: excitatory and inhibitory, nS.
         delay: ms; the published network has none beyond a step.
 
@@ -36,7 +37,7 @@ def coba(
     Reference: T. P. Vogels, L. F. Abbott (2005), J. Neurosci. 25, 10786-10795; benchmark 1 of
     R. Brette et al. (2007), J. Comput. Neurosci. 23, 349-398, appendix 2.
     """
-    net = Network(dt=dt, seed=seed, dtype=dtype, threads=threads)
+    net = Network(dt=dt, seed=seed, dtype=dtype, threads=threads, device=device)
     cell = LIFCondExp(
         tau_ex=5.0,
         tau_in=10.0,

@@ -12,6 +12,7 @@ def cuba(
     scale: float = 1.0,
     seed: int = 0,
     threads: int = 1,
+    device: str = "cpu",
     dtype: Dtype = "float32",
     dt: float = 0.1,
     weights: tuple[float, float] = (16.2, -90.0),
@@ -25,7 +26,7 @@ def cuba(
 
     Args:
         scale: number of neurons, against 4,000; mean in-degrees stay.
-        seed, threads, dtype, dt: of the network; ``dt`` in ms.
+        seed, threads, device, dtype, dt: of the network; ``dt`` in ms.
         weights: excitatory and inhibitory, pA: 0.27 nS x 60 mV and 4.5 nS x -20 mV.
         delay: ms; the published network has none beyond a step.
 
@@ -35,7 +36,7 @@ def cuba(
     Reference: T. P. Vogels, L. F. Abbott (2005), J. Neurosci. 25, 10786-10795; benchmark 2 of
     R. Brette et al. (2007), J. Comput. Neurosci. 23, 349-398, appendix 2.
     """
-    net = Network(dt=dt, seed=seed, dtype=dtype, threads=threads)
+    net = Network(dt=dt, seed=seed, dtype=dtype, threads=threads, device=device)
     cell = LIFExp(
         tau_m=20.0,
         tau_ex=5.0,

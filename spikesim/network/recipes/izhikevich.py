@@ -20,6 +20,7 @@ def izhikevich(
     scale: float = 1.0,
     seed: int = 0,
     threads: int = 1,
+    device: str = "cpu",
     dtype: Dtype = "float32",
     dt: float = 1.0,
     indegree: int | None = None,
@@ -32,8 +33,8 @@ def izhikevich(
 
     Args:
         scale: number of neurons, against 1,000.
-        seed, threads, dtype, dt: of the network; ``dt`` in ms, which the published noise needs to
-            be 1.
+        seed, threads, device, dtype, dt: of the network; ``dt`` in ms, which the published noise
+            needs to be 1.
         indegree: synapses per neuron, drawn with repetition; by default all to all. Weights are
             1000 over this times the published ones, so that the mean input stays.
 
@@ -45,7 +46,7 @@ def izhikevich(
     """
     if indegree is not None and indegree < 5:
         raise UserError(f"indegree must be >= 5, a fifth of it inhibitory, got {indegree}")
-    net = Network(dt=dt, seed=seed, dtype=dtype, threads=threads)
+    net = Network(dt=dt, seed=seed, dtype=dtype, threads=threads, device=device)
     many, few = scaled(EXCITATORY, scale), scaled(INHIBITORY, scale)
     random = np.random.default_rng(key(seed, "izhikevich"))
     r, q = (torch.from_numpy(random.random(size)) for size in (many, few))

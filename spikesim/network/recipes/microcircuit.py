@@ -55,6 +55,7 @@ def microcircuit(
     scale: float = 0.1,
     seed: int = 0,
     threads: int = 1,
+    device: str = "cpu",
     dtype: Dtype = "float32",
     dt: float = 0.1,
     indegree_scale: float | None = None,
@@ -69,7 +70,7 @@ def microcircuit(
 
     Args:
         scale: number of neurons, against 77,169.
-        seed, threads, dtype, dt: of the network; ``dt`` in ms.
+        seed, threads, device, dtype, dt: of the network; ``dt`` in ms.
         indegree_scale: inputs per neuron, against the published ones; by default ``scale``.
         drive: background as Poisson spikes, or as their mean current, which lacks their variance:
             at 0.1 most neurons then fall silent, in NEST too; from 0.3 on they do not.
@@ -88,7 +89,7 @@ def microcircuit(
     if initial not in INITIAL:
         raise UserError(f"initial must be 'optimized' or 'original', got {initial!r}")
     inputs = scale if indegree_scale is None else indegree_scale
-    net = Network(dt=dt, seed=seed, dtype=dtype, threads=threads)
+    net = Network(dt=dt, seed=seed, dtype=dtype, threads=threads, device=device)
     weights = mean_weights() / np.sqrt(inputs)
     external = PSP * current_of_potential() / np.sqrt(inputs)
     currents = compensation(inputs, drive)

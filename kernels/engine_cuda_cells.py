@@ -1,0 +1,204 @@
+"""Populations of one program side by side on a device, updated by one launch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spikesim.kernels.engine import Cells, Real, Ring, Source, Whole
+from spikesim.kernels.engine_cuda_drives import NOTHING, SLOTS, Drive, Input
+from spikesim.kernels.engine_cuda_launch import Launch, at, on_device, table
+from spikesim.kernels.print_update import THREADS, UpdateVariant, update_text
+
+WORDS = THREADS // 32
+"""Of spikes as bits, of a block."""
+
+Key = tuple[str, tuple[str, ...]]
+
+
+def key(cells: Cells) -> Key:
+    """Populations with the same one may be updated together."""
+    program = cells.neuron.bound().program
+    return program.key, tuple(name for name in program.dividends if _is_number(cells, name))
+
+
+class JointCells:
+    """Arrays of several populations, one after the other in whole blocks.
+
+    Args:
+        cells: of one :func:`key` and dtype.
+        inputs: what is drawn or given for each.
+        device: where the arrays are.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cells], inputs: Mapping[Cells, Sequence[Input]], device: torch.device
+    ) -> None:
+        self.cells, self.device = tuple(cells), device
+        bound = cells[0].neuron.bound()
+        self._program, self._numbers = bound.program, len(bound.numbers)
+        self._blocks = [-(-group.count // THREADS) for group in cells]
+        firsts = np.cumsum([0, *self._blocks]).tolist()
+        self.block: dict[Cells, int] = dict(zip(cells, firsts[:-1], strict=True))
+        """The first block of each population."""
+        self.blocks: int = firsts[-1]
+        self.columns = self.blocks * THREADS
+        self.real = np.dtype(cells[0].dtype)
+        whole = torch.int64 if self.real == np.float64 else torch.int32
+        program = self._program
+        self.state = on_device(np.zeros((len(program.states), self.columns), self.real), device)
+        self.rings: list[Tensor | None] = []
+        for name in program.inputs:
+            rings = [ring for group in cells if (ring := group.rings.get(name)) is not None]
+            slots = max((len(ring.array) for ring in rings), default=0)
+            shape = slots, self.columns
+            self.rings.append(torch.zeros(shape, dtype=whole, device=device) if rings else None)
+        self._arrays = tuple(
+            name
+            for name in program.parameters
+            if not all(_is_number(group, name) for group in cells)
+        )
+        values = [self._spread(name) for name in self._arrays]
+        self._values = on_device(np.array(values, self.real).reshape(-1, self.columns), device)
+        self._constants = on_device(self._rows(), device)
+        self._table = table(
+            (
+                (min(group.count - first, THREADS), first, group.seed, group.stream, group.first, 0)
+                for group in cells
+                for first in range(0, group.count, THREADS)
+            ),
+            device,
+        )
+        self._drives = [
+            [Drive(given, self.input_of(group, given.ring), device) for given in inputs[group]]
+            for group in cells
+        ]
+        self._most = max(map(len, self._drives))
+        shape = self.blocks, self._most * SLOTS
+        self._entries = torch.zeros(shape, dtype=torch.int64, device=device)
+        self.text = update_text(program, self._variant(), self._numbers)
+
+    def column(self, cells: Cells) -> int:
+        """Where the neurons of a population begin."""
+        return THREADS * self.block[cells]
+
+    def input_of(self, cells: Cells, ring: Ring) -> int:
+        """Which input a ring is of."""
+        names = [name for name in self._program.inputs if cells.rings.get(name) is ring]
+        return self._program.inputs.index(names[0])
+
+    def refresh(self) -> None:
+        """Take note of what drives the neurons from now on."""
+        changed = [drive.refresh() for drives in self._drives for drive in drives]
+        if any(changed):
+            nothing = (NOTHING,) * SLOTS
+            rows = []
+            for blocks, drives in zip(self._blocks, self._drives, strict=True):
+                entries = [drive.entry for drive in drives]
+                entries += [nothing] * (self._most - len(drives))
+                rows += [[number for entry in entries for number in entry]] * blocks
+            self._entries.copy_(torch.tensor(rows, dtype=torch.int64))
+
+    def upload(self) -> None:
+        """Take the states from the arrays of the populations."""
+        states = np.zeros(self.state.shape, self.real)
+        for group in self.cells:
+            first = self.column(group)
+            for i, name in enumerate(self._program.states):
+                states[i, first : first + group.count] = group.state[name]
+        self.state.copy_(torch.from_numpy(states))
+
+    def download(self) -> None:
+        """Put the states into the arrays of the populations."""
+        states = self.state.cpu().numpy()
+        for group in self.cells:
+            first = self.column(group)
+            for i, name in enumerate(self._program.states):
+                group.state[name][:] = states[i, first : first + group.count]
+
+    def upload_rings(self, step: int) -> None:
+        """Take what is on its way before ``step`` from the rings of the populations."""
+        for tensor in self.rings:
+            if tensor is not None:
+                tensor.zero_()
+        for here, part, there, ring in self._rings(step):
+            here[part] = on_device(ring.array[there], self.device)
+
+    def download_rings(self, step: int) -> None:
+        """Put what is on its way before ``step`` into the rings of the populations."""
+        for here, part, there, ring in self._rings(step):
+            ring.array[there] = here[part].cpu().numpy()
+
+    def launch(
+        self,
+        ids: tuple[int, int, int, int],
+        bits: tuple[int, int, int],
+        words: Mapping[Source, int],
+    ) -> Launch:
+        """The update.
+
+        Args:
+            ids: the list of spikes (its struct), and the id of column 0 in it.
+            bits: what is recorded (its struct).
+            words: of populations that are recorded, where their bits begin in a row.
+        """
+        slots = [0 if ring is None else len(ring) - 1 for ring in self.rings]
+        kept: tuple[Tensor, ...] = ()
+        if not words.keys().isdisjoint(self.cells):
+            places = [
+                words[group] + WORDS * k if group in words else -1
+                for group, blocks in zip(self.cells, self._blocks, strict=True)
+                for k in range(blocks)
+            ]
+            kept = (torch.tensor(places, dtype=torch.int32).to(self.device),)
+        arguments = (
+            *map(at, (self.state, self._values, self._constants, self._table, self._entries)),
+            *(self.columns, *ids, *bits, at(kept[0]) if kept else 0),
+            *((*map(at, self.rings), *slots) if slots else (0, 0)),
+        )
+        return Launch(self.text, "update", self.blocks, arguments, kept)
+
+    def _rings(self, step: int) -> Iterator[tuple[Tensor, tuple[Tensor, slice], Whole, Ring]]:
+        """Of each ring: the tensor, rows and columns there, the same rows here, the ring."""
+        for group in self.cells:
+            columns = slice(self.column(group), self.column(group) + group.count)
+            for name, tensor in zip(self._program.inputs, self.rings, strict=True):
+                ring = group.rings.get(name)
+                if ring is not None and tensor is not None:
+                    steps = step + np.arange(len(ring.array))
+                    rows = torch.from_numpy(steps % len(tensor)).to(self.device)
+                    yield tensor, (rows, columns), steps % len(ring.array), ring
+
+    def _variant(self) -> UpdateVariant:
+        inputs = zip(self._program.inputs, self.rings, strict=True)
+        return UpdateVariant(
+            real=self.real.name,
+            driven=tuple(name for name, ring in inputs if ring is not None),
+            arrays=self._arrays,
+            divided=key(self.cells[0])[1],
+            drives=self._most,
+        )
+
+    def _spread(self, name: str) -> Real:
+        """A parameter of each neuron."""
+        values = np.zeros(self.columns, self.real)
+        for group in self.cells:
+            first = self.column(group)
+            values[first : first + group.count] = group.parameters[name]
+        return values
+
+    def _rows(self) -> Real:
+        """The constants of each block, as the text counts them."""
+        rows = []
+        for group, blocks in zip(self.cells, self._blocks, strict=True):
+            rings = [group.rings.get(name) for name in self._program.inputs]
+            row = [1.0 if ring is None else ring.quantum for ring in rings]
+            names = (name for name in self._program.parameters if name not in self._arrays)
+            row += [float(group.parameters[name]) for name in names]
+            rows += [[*row, *group.neuron.bound().numbers]] * blocks
+        return np.array(rows, self.real)
+
+
+def _is_number(cells: Cells, name: str) -> bool:
+    return isinstance(cells.parameters[name], int | float)
