@@ -50,10 +50,10 @@ def train(model: nn.Module, x: Tensor, y: Tensor, epochs: int) -> None:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * (len(y) // 25))
     for epoch in range(epochs):
         total = 0.0
-        for batch in torch.randperm(len(y)).split(25):
+        for batch in torch.split(torch.randperm(len(y)), 25):
             loss = cross_entropy(model(x[:, batch]).mean(0), y[batch])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             total += loss.item() * len(batch)
