@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from spikesim.kernels.print_numba import filled
+from spikesim.kernels.print_numba import filled, functions
 from spikesim.kernels.program import Program
 from spikesim.kernels.step_numba import arg, is_number, literal, literals, step
 from spikesim.kernels.time_loop_numba import WIDTH
@@ -104,12 +104,7 @@ def _imports(program: Program, variant: AdvanceVariant) -> Iterator[str]:
     yield f"{tile} give_{real} as give_real, take_{real} as take_real, room"
     yield f"{tile} give_{ring} as give_ring, take_{ring} as take_ring"
     yield f"{tile} give_bits_{real} as give_bits"
-    if real == "float64":
-        yield "from math import exp as exp_, log as log_, tanh as tanh_"
-    else:
-        yield "from spikesim.kernels.maths_numba import exp_, log_, tanh_"
-    if program.draws:
-        yield "from spikesim.kernels.philox_numba import normal, philox, uniform"
+    yield from functions(real, draws=program.draws)
 
 
 def _places(program: Program, variant: AdvanceVariant) -> dict[str, list[str]]:

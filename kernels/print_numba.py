@@ -116,12 +116,7 @@ def _imports(program: Program, variant: Variant) -> Iterator[str]:
     yield f"{tile} give_{real} as give_real, move_{real} as move_real, take_{real} as take_real"
     yield "from spikesim.kernels.rows_numba import announce_reads, announce_writes"
     yield "from spikesim.kernels.rows_numba import fill, pack, place"
-    if real == "float64":
-        yield "from math import exp as exp_, log as log_, tanh as tanh_"
-    else:
-        yield "from spikesim.kernels.maths_numba import exp_, log_, tanh_"
-    if program.draws:
-        yield "from spikesim.kernels.philox_numba import normal, philox, uniform"
+    yield from functions(real, draws=program.draws)
 
 
 def _constants(program: Program, variant: Variant) -> dict[str, str]:
@@ -155,6 +150,21 @@ def _addresses(program: Program, variant: Variant) -> Iterator[str]:
         yield "elements, samples = spare - 2 * ROW, spare - ROW"
         yield "key = load_uint64(position, 0)"
         yield "first_sample, first_step = load_uint64(position, 1), load_uint64(position, 2)"
+
+
+def functions(real: str, *, draws: int) -> Iterator[str]:
+    """Imports of what the printed lines of a step call.
+
+    Args:
+        real: dtype of the arithmetic.
+        draws: how many random numbers they draw.
+    """
+    if real == "float64":
+        yield "from math import exp as exp_, log as log_, tanh as tanh_"
+    else:
+        yield "from spikesim.kernels.maths_numba import exp_, log_, tanh_"
+    if draws:
+        yield "from spikesim.kernels.philox_numba import normal, philox, uniform"
 
 
 def filled(text: str, places: Mapping[str, list[str]]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from spikesim.kernels.plastic import ELIGIBILITY, PlasticProgram
 from spikesim.kernels.plastic_lines import PlasticVariant, TileLines
 from spikesim.kernels.plastic_state import NEVER, NEWEST
 from spikesim.kernels.plastic_text import DELIVER, PREPARE, REMEMBER, VISIT
-from spikesim.kernels.print_numba import filled
+from spikesim.kernels.print_numba import filled, functions
 from spikesim.kernels.step_numba import arg, is_number, literal, text
 from spikesim.kernels.time_loop_numba import WIDTH
 
@@ -89,10 +89,7 @@ def _imports(variant: PlasticVariant) -> Iterator[str]:
     plastic = "from spikesim.kernels.plastic_numba import"
     yield f"{plastic} FINE, above, decay, greatest, lesser, pick_pair_int32"
     yield f"{plastic} pick_float64, pick_int32, pick_{real} as pick_real"
-    if real == "float64":
-        yield "from math import exp as exp_, log as log_, tanh as tanh_"
-    else:
-        yield "from spikesim.kernels.maths_numba import exp_, log_, tanh_"
+    yield from functions(real, draws=0)
 
 
 class _Printer:

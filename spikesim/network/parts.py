@@ -22,7 +22,7 @@ from spikesim.network.projection import Projection, ProjectionMaker, make_projec
 from spikesim.network.sources import Course, Current, Drive, Noise, Poisson
 from spikesim.network.values import Value
 from spikesim.neuron import Neuron
-from spikesim.train.seeds import key
+from spikesim.seeds import key
 
 DriveT = TypeVar("DriveT", bound=Drive)
 

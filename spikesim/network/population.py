@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from spikesim import seeds
 from spikesim.constraint import TimeConstant
 from spikesim.counts import emitted
 from spikesim.errors import UserError, nearest
@@ -16,7 +17,6 @@ from spikesim.network.distributed import Share
 from spikesim.network.memory import check_memory
 from spikesim.network.values import Value, resolve
 from spikesim.neuron import Neuron
-from spikesim.train import seeds
 from spikesim.types import Number
 
 Size: TypeAlias = int | tuple[int, ...]

@@ -20,7 +20,7 @@ from spikesim.network.quantum import quanta
 from spikesim.network.rule import DrawnRule
 from spikesim.network.synapses import Synapses
 from spikesim.network.values import Distribution, Value, resolve
-from spikesim.train.seeds import key
+from spikesim.seeds import key
 
 LONGEST = 2**31 - 1
 """Steps of a delay."""

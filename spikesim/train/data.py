@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from spikesim.errors import UserError
+from spikesim.seeds import generator
 from spikesim.train.config import Config
 from spikesim.train.distributed import World
-from spikesim.train.seeds import generator
 
 if TYPE_CHECKING:
     from spikesim.datasets import EventDataset

@@ -19,6 +19,7 @@ from spikesim.errors import UserError
 from spikesim.memory import pack_spikes
 from spikesim.random import place
 from spikesim.readout import readout
+from spikesim.seeds import generator, key
 from spikesim.train.config import TrainSettings
 from spikesim.train.data import Batch
 from spikesim.train.device import Upload, autocast, channels_last
@@ -30,7 +31,6 @@ from spikesim.train.loss import TET, CrossEntropy, Loss
 from spikesim.train.mixup import is_mixed, mixup
 from spikesim.train.monitor import find_non_finite, non_finite_gradients
 from spikesim.train.optim import build_optimizer
-from spikesim.train.seeds import generator, key
 
 T = TypeVar("T")
 

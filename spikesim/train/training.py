@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from spikesim.backend import set_backend
 from spikesim.errors import UserError
+from spikesim.seeds import key
 from spikesim.train.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -37,7 +38,6 @@ from spikesim.train.outcome import conclude, judge
 from spikesim.train.progress import Screen
 from spikesim.train.run import Result, Run, Task, build_model
 from spikesim.train.schedule import learning_rate
-from spikesim.train.seeds import key
 from spikesim.train.step import Pending, Stepper
 from spikesim.train.tensorboard import Scalars
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spikesim.seeds import generator
 from spikesim.train.config import TrainSettings
 from spikesim.train.ema import EMA
 from spikesim.train.mixup import is_mixed, mixup
 from spikesim.train.optim import LAMB, build_optimizer
 from spikesim.train.schedule import learning_rate
-from spikesim.train.seeds import generator
 
 
 def lamb_in_numpy(w: np.ndarray, grads: list[np.ndarray], lr: float, decay: float, clip: bool):

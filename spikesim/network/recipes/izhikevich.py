@@ -10,7 +10,7 @@ from spikesim.network.population import Population
 from spikesim.network.recipes.size import Dtype, scaled
 from spikesim.network.values import Uniform
 from spikesim.neurons.izhikevich import Izhikevich
-from spikesim.train.seeds import key
+from spikesim.seeds import key
 
 EXCITATORY, INHIBITORY = 800, 200
 

@@ -14,7 +14,7 @@ from spikesim.network.space import DistanceDependent, GaussianProfile, lattice
 from spikesim.network.values import Exponential, OfDistance, Uniform
 from spikesim.neurons.lif_exp import LIFExp
 from spikesim.neurons.poisson import PoissonNeuron
-from spikesim.train.seeds import key
+from spikesim.seeds import key
 
 GRID = (15, 3, 3)
 SHARE_INHIBITORY = 0.2
