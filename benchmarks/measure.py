@@ -201,7 +201,7 @@ def failure(error: BaseException) -> str:
 
 
 def free(run: Run) -> None:
-    """Give all unused memory back.
+    """Give all unused memory back, and the room that matrix products keep for each stream.
 
     Called before a side, outside of what catches its failure: where the last one broke the device,
     the run ends here, rather than noting the same failure for all that follow.
@@ -209,6 +209,7 @@ def free(run: Run) -> None:
     gc.collect()
     run.wait()
     if run.on_gpu:
+        torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.empty_cache()
 
 

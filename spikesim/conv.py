@@ -20,11 +20,21 @@ class FewChannelConv2d(nn.Conv2d):
     larger kernels, other layouts, ``torch.compile``, ``torch.func``, the gradient of the input,
     second derivatives.
 
+    With ``is_made_again``, a batch norm and a neuron right after it do not keep the map that this
+    layer gives, which is much larger than its input, for the backward pass, but have it made again:
+    :func:`spikesim.memory.pack_spikes` sets it.
+
     Shape: ``[M, C, H, W]`` -> ``[M, O, H', W']``, channels-last where the input is.
 
     >>> FewChannelConv2d(2, 8, 3, padding=1)(torch.zeros(1, 2, 5, 4)).shape
     torch.Size([1, 8, 5, 4])
     """
+
+    is_made_again = False
+
+    def extra_repr(self) -> str:
+        """Sizes, and ``made again`` where the output is."""
+        return super().extra_repr() + ", made again" * self.is_made_again
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         window = self._window()

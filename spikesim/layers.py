@@ -4,6 +4,7 @@ Shape legend: ``T`` steps, ``B`` batch, ``C`` channels, ``H, W`` map; time first
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, TypeAlias, cast
 
@@ -14,6 +15,7 @@ from spikesim.batch_norm import BatchNorm
 from spikesim.conv import FewChannelConv2d
 from spikesim.counts import emitted
 from spikesim.errors import UserError, nearest
+from spikesim.forgotten import making_again
 from spikesim.kernels.few_channels import CHANNELS
 from spikesim.neuron import Neuron
 from spikesim.neurons import ALIF, CUBALIF, IF, ILIF, LIF, PLIF
@@ -101,13 +103,14 @@ def in_turn(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
             place += 1
         else:
             maps = list(pair[0].children())[:-1]
-            x, left_out = _before_the_norm(maps, norm, x)
+            x, left_out, keeping = _before_the_norm(maps, norm, x)
             neuron = cast(Neuron, pair[1])
             after = _pool_to_take_over(layers[place + 1 : place + 3], x)
-            if after is None and _has_hooks(neuron):
-                x = neuron(x, norm.normalisation(x))
-            else:
-                x = norm.run(neuron, x, after)
+            with keeping:
+                if after is None and _has_hooks(neuron):
+                    x = neuron(x, norm.normalisation(x))
+                else:
+                    x = norm.run(neuron, x, after)
             if left_out is not None:
                 norm.follow_bias(left_out)
             place += 2 if after is None else 3
@@ -116,20 +119,34 @@ def in_turn(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
 
 def _before_the_norm(
     maps: Sequence[nn.Module], norm: BatchNorm, x: Tensor
-) -> tuple[Tensor, Tensor | None]:
-    """Maps in turn, and the bias of a convolution at their end if it was left out.
+) -> tuple[Tensor, Tensor | None, AbstractContextManager[Any]]:
+    """Maps in turn; the bias of a convolution at their end if it was left out; how to keep both.
 
-    Statistics of a batch would take it away again: adding it costs a pass, and its gradient, which
-    is zero, one more and memory.
+    Statistics of a batch would take a bias away again: adding it costs a pass, and its gradient,
+    which is zero, one more and memory.
     """
     conv = maps[-1] if maps else None
     if isinstance(conv, nn.Conv2d) and norm.takes_batch and not _has_hooks(conv):
-        bare = partial(conv._conv_forward, weight=conv.weight, bias=None)
-        x = _over_time([*maps[:-1], bare], x)
+        make = partial(
+            _over_time, [*maps[:-1], partial(conv._conv_forward, weight=conv.weight, bias=None)]
+        )
+        made = make(x)
+        keeping = _keeping(maps, made, make, x)
         if conv.bias is not None:
-            x = _ZeroGradient.apply(x, conv.bias)  # type: ignore[no-untyped-call]
-        return x, conv.bias
-    return _over_time(maps, x) if maps else x, None
+            made = _ZeroGradient.apply(made, conv.bias)  # type: ignore[no-untyped-call]
+        return made, conv.bias, keeping
+    return _over_time(maps, x) if maps else x, None, nullcontext()
+
+
+def _keeping(
+    maps: Sequence[nn.Module], made: Tensor, make: Callable[[Tensor], Tensor], x: Tensor
+) -> AbstractContextManager[Any]:
+    """How what comes next keeps the map ``made`` for its gradient."""
+    (*before, conv) = maps
+    is_again = isinstance(conv, FewChannelConv2d) and conv.is_made_again and not before
+    if is_again and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return making_again(made, make, x)
+    return nullcontext()
 
 
 class _ZeroGradient(torch.autograd.Function):

@@ -48,6 +48,8 @@ def pack_spikes(
     Which these are is read off one run of the model on ``x``, in training mode and without
     gradients, by following what neurons emit through every operation, never by looking at values.
     A layer whose input is small counts (a sum of spikes, integer neurons) keeps one byte a value.
+    The first map of a model, which a :class:`~spikesim.conv.FewChannelConv2d` makes of a few
+    channels in next to no time, is not kept for the neuron after it, but made again.
     The model is changed in place; parameters, buffers, modes and random numbers stay as they are.
 
     Works with autocast, half precision, channels-last, activation checkpointing, and, if they
@@ -90,6 +92,9 @@ def pack_spikes(
             layer: Any = layers[name]
             layer.__class__ = _PACKED[type(layer)]
             layer.largest, layer.layer, layer.check = largest, name, check
+    for module in model.modules():
+        if isinstance(module, FewChannelConv2d):
+            module.is_made_again = True
     return model
 
 
@@ -100,6 +105,8 @@ def unpack_spikes(model: Model) -> Model:
         if type(layer) in _PLAIN:
             del layer.largest, layer.layer, layer.check
             layer.__class__ = _PLAIN[type(layer)]
+        if isinstance(layer, FewChannelConv2d):
+            layer.is_made_again = False
     return model
 
 
