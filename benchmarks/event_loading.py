@@ -26,9 +26,9 @@ from spikesim.datasets.pack import pack
 from spikesim.kernels.events import Warps, bin_events, identity_warp
 from spikesim.train.config import Config
 from spikesim.train.data import load_training
-from spikesim.train.distributed import World
 from spikesim.train.run import Task, build_model
 from spikesim.train.step import Stepper
+from spikesim.world import World
 
 ALL = Augment(flip=0.5, roll=3, rotate=15, shear=15, scale=0.1, cutout=8, drop=0.5)
 POLICIES = {"none": None, "flip-roll": PRESETS["flip-roll"], "nda": PRESETS["nda"], "all": ALL}

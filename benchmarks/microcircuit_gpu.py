@@ -82,7 +82,10 @@ def main() -> None:
         key, _, value = text.partition("=")
         if key not in KEYS:
             raise SystemExit(f"unknown key {key!r}; there are {', '.join(KEYS)}")
-        keys[key] = type(KEYS[key])(value)
+        try:
+            keys[key] = type(KEYS[key])(value)
+        except ValueError:
+            raise SystemExit(f"{key} is no {type(KEYS[key]).__name__}: {value!r}") from None
     figures = measured(keys)
     device = torch.device(keys["device"])
     report = {

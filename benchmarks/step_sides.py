@@ -17,9 +17,9 @@ from spikesim import models
 from spikesim.models.spikformer import SpikformerSizes
 from spikesim.train.config import TrainSettings
 from spikesim.train.device import channels_last
-from spikesim.train.distributed import World
 from spikesim.train.loss import CrossEntropy
 from spikesim.train.step import Stepper
+from spikesim.world import World
 
 CLASSES, CHANNELS = 10, 2
 

@@ -12,11 +12,13 @@ number of threads and any length of a block. Random numbers are words of
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesim.kernels.eprop_state import EPropState, Response
+from spikesim.kernels.exchange import Exchanged
 from spikesim.kernels.plastic_state import PlasticState
 
 if TYPE_CHECKING:
@@ -126,6 +128,16 @@ class Modulation:
     """``[block, values]``: step ``n`` has row ``n % block``."""
 
 
+class Resident(Protocol):
+    """Plastic synapses whose weights are on a device."""
+
+    def weights(self, chosen: NDArray[np.int64] | None, now: int) -> NDArray[Any]:
+        """Those of some synapses, or of all, at the end of a step up to which all has run."""
+
+    def set_weights(self, weights: NDArray[Any], now: int) -> None:
+        """Go on with others after the end of a step; spikes so far act on those before."""
+
+
 @dataclass(eq=False)
 class PlasticDelivery:
     """Synapses whose weights follow a rule; they send as those of :class:`Delivery` do."""
@@ -152,6 +164,48 @@ class PlasticDelivery:
     state: PlasticState
     modulation: Modulation | None = None
     """Where the rule has an eligibility."""
+    resident: "Resident | None" = None
+    """What has the weights, while they are on a device."""
+
+
+@dataclass(eq=False)
+class EPropDelivery:
+    """Synapses whose weights follow e-prop; they send as those of :class:`Delivery` do."""
+
+    source: Source
+    target: Cells
+    """Whose traces hold what :attr:`shown` names."""
+    ring: Ring
+    indptr: NDArray[np.int64]
+    place: NDArray[np.uint16] | NDArray[np.uint32]
+    delay: int | None
+    """At least the block."""
+    shortest: int
+    longest: int
+    """Delays, steps."""
+    weight: Real
+    """As those of :class:`PlasticDelivery`, the bounds and the sign too."""
+    low: float
+    high: float
+    sign: float
+    rate: float
+    """Of learning."""
+    kappa: float
+    """What a step leaves of a filtered eligibility."""
+    every: int
+    """Steps between updates."""
+    target_rate: float
+    """Hz."""
+    c_rate: float
+    """What each Hz above it adds to the signal."""
+    response: Response
+    state: EPropState
+    modulation: Modulation
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """States of the target that are read: of what it does not show, nothing."""
+        return tuple(name for name in ("psi", "open", "rate") if name in self.target.state)
 
 
 @dataclass(eq=False)
@@ -220,9 +274,11 @@ Operation: TypeAlias = (
     | SpikeSource
     | Received
     | Call
+    | Exchanged
     | Delivery
     | Modulation
     | PlasticDelivery
+    | EPropDelivery
     | PoissonInput
     | NoiseInput
     | CurrentInput

@@ -10,6 +10,7 @@ from spikesim.kernels.engine import (
     Cells,
     CurrentInput,
     Delivery,
+    EPropDelivery,
     Modulation,
     NoiseInput,
     Operation,
@@ -52,6 +53,8 @@ def check(operation: Operation, block: int) -> None:
             _delivery(operation, block)
         case PlasticDelivery():
             _plastic(operation, block)
+        case EPropDelivery():
+            _eprop(operation, block)
         case Modulation(values=values, levels=levels):
             _array("values", values, ("float64",), (values.size,))
             _array("levels", levels[:block], ("float64",), (block, values.size))
@@ -154,13 +157,33 @@ def _plastic(delivery: PlasticDelivery, block: int) -> None:
         raise ValueError("an eligibility needs a modulation, and a modulation an eligibility")
 
 
+def _eprop(delivery: EPropDelivery, block: int) -> None:
+    place, state, cells = delivery.place, delivery.state, delivery.target
+    _synapses(delivery, block)
+    _array("weight", delivery.weight, (cells.dtype,), place.shape)
+    for name in delivery.shown:
+        if name not in cells.traces:
+            raise ValueError(f"state {name!r} is not among the traces of the receivers")
+    steps = len(state.psi)
+    for name, array in (("psi", state.psi), ("open", state.open), ("signal", state.signal)):
+        if array is not None:
+            _array(name, array, (cells.dtype,), (steps, cells.count))
+    _bits("sent", state.sent, len(state.sent), delivery.source.count)
+    if delivery.shortest < block:
+        raise ValueError(f"e-prop needs delays of the block, {block}, not {delivery.shortest}")
+    if steps < delivery.shortest + 2 * block:
+        raise ValueError(f"{steps} steps of receivers are too few to be kept")
+    if len(state.sent) < steps + delivery.longest + delivery.response.lag:
+        raise ValueError(f"{len(state.sent)} steps of senders are too few to be kept")
+
+
 def _delivery(delivery: Delivery, block: int) -> None:
     _synapses(delivery, block)
     if isinstance(delivery.weight, np.ndarray):
         _array("weight", delivery.weight, WEIGHTS, delivery.place.shape)
 
 
-def _synapses(delivery: Delivery | PlasticDelivery, block: int) -> None:
+def _synapses(delivery: Delivery | PlasticDelivery | EPropDelivery, block: int) -> None:
     ring, place = delivery.ring, delivery.place
     _ring(ring, block)
     slots, neurons = ring.array.shape

@@ -1,6 +1,6 @@
 """Populations of one program side by side on a device, updated by one launch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -28,14 +28,27 @@ class JointCells:
 
     Args:
         cells: of one :func:`key` and dtype.
+        level: of all of them.
         inputs: what is drawn or given for each.
+        ringed: rings, by their ``id``, that have one on the device: where something is added for
+            later steps.
         device: where the arrays are.
     """
 
+    sums: Tensor
+    """``[slots, inputs, columns]``, what arrives in a step, by step; part of a circuit's sums."""
+    first_sum: int
+    """Where this part begins."""
+
     def __init__(
-        self, cells: Sequence[Cells], inputs: Mapping[Cells, Sequence[Input]], device: torch.device
+        self,
+        cells: Sequence[Cells],
+        level: int,
+        inputs: Mapping[Cells, Sequence[Input]],
+        ringed: Container[int],
+        device: torch.device,
     ) -> None:
-        self.cells, self.device = tuple(cells), device
+        self.cells, self.level, self.device = tuple(cells), level, device
         bound = cells[0].neuron.bound()
         self._program, self._numbers = bound.program, len(bound.numbers)
         self._blocks = [-(-group.count // THREADS) for group in cells]
@@ -43,17 +56,21 @@ class JointCells:
         self.block: dict[Cells, int] = dict(zip(cells, firsts[:-1], strict=True))
         """The first block of each population."""
         self.blocks: int = firsts[-1]
-        self.columns = self.blocks * THREADS
+        self.columns: int = self.blocks * THREADS
         self.real = np.dtype(cells[0].dtype)
         whole = torch.int64 if self.real == np.float64 else torch.int32
         program = self._program
         self.state = on_device(np.zeros((len(program.states), self.columns), self.real), device)
+        self.inputs = len(program.inputs)
         self.rings: list[Tensor | None] = []
+        """By input; ``None`` where there is none on the device."""
+        self._driven: list[str] = []
         for name in program.inputs:
             rings = [ring for group in cells if (ring := group.rings.get(name)) is not None]
-            slots = max((len(ring.array) for ring in rings), default=0)
-            shape = slots, self.columns
-            self.rings.append(torch.zeros(shape, dtype=whole, device=device) if rings else None)
+            shape = max((len(ring.array) for ring in rings), default=0), self.columns
+            is_ringed = any(id(ring) in ringed for ring in rings)
+            self.rings.append(torch.zeros(shape, dtype=whole, device=device) if is_ringed else None)
+            self._driven += [name] if rings else []
         self._arrays = tuple(
             name
             for name in program.parameters
@@ -88,6 +105,10 @@ class JointCells:
         names = [name for name in self._program.inputs if cells.rings.get(name) is ring]
         return self._program.inputs.index(names[0])
 
+    def place(self, input_: int, column: int) -> int:
+        """Of a sum, among those of all joint cells."""
+        return self.first_sum + input_ * self.columns + column
+
     def refresh(self) -> None:
         """Take note of what drives the neurons from now on."""
         changed = [drive.refresh() for drives in self._drives for drive in drives]
@@ -117,24 +138,32 @@ class JointCells:
             for i, name in enumerate(self._program.states):
                 group.state[name][:] = states[i, first : first + group.count]
 
-    def upload_rings(self, step: int) -> None:
-        """Take what is on its way before ``step`` from the rings of the populations."""
-        for tensor in self.rings:
-            if tensor is not None:
-                tensor.zero_()
-        for here, part, there, ring in self._rings(step):
-            here[part] = on_device(ring.array[there], self.device)
+    def arriving(self, step: int, first: int) -> Iterator[tuple[int, slice, Whole]]:
+        """What the rings of the populations hold for ``step``, if they begin with ``first``.
 
-    def download_rings(self, step: int) -> None:
-        """Put what is on its way before ``step`` into the rings of the populations."""
-        for here, part, there, ring in self._rings(step):
-            ring.array[there] = here[part].cpu().numpy()
+        Yields the input, the columns of a population, and its row.
+        """
+        for group in self.cells:
+            columns = slice(self.column(group), self.column(group) + group.count)
+            for i, name in enumerate(self._program.inputs):
+                ring = group.rings.get(name)
+                if ring is not None and step - first < len(ring.array):
+                    yield i, columns, ring.array[step % len(ring.array)]
+
+    def total(self, step: int) -> Tensor:
+        """What has been added so far for ``step``: ``sums``, with what rings have."""
+        found = self.sums[step % len(self.sums)].clone()
+        for total, ring in zip(found, self.rings, strict=True):
+            if ring is not None:
+                total += ring[step % len(ring)]
+        return found
 
     def launch(
         self,
-        ids: tuple[int, int, int, int],
+        ids: tuple[int, int, int, int, int],
         bits: tuple[int, int, int],
         words: Mapping[Source, int],
+        slot: int,
     ) -> Launch:
         """The update.
 
@@ -142,8 +171,10 @@ class JointCells:
             ids: the list of spikes (its struct), and the id of column 0 in it.
             bits: what is recorded (its struct).
             words: of populations that are recorded, where their bits begin in a row.
+            slot: of the sums.
         """
         slots = [0 if ring is None else len(ring) - 1 for ring in self.rings]
+        rings = (*map(at, self.rings), *slots) if slots else (0, 0)
         kept: tuple[Tensor, ...] = ()
         if not words.keys().isdisjoint(self.cells):
             places = [
@@ -155,26 +186,16 @@ class JointCells:
         arguments = (
             *map(at, (self.state, self._values, self._constants, self._table, self._entries)),
             *(self.columns, *ids, *bits, at(kept[0]) if kept else 0),
-            *((*map(at, self.rings), *slots) if slots else (0, 0)),
+            *(at(self.sums[slot]), *rings),
         )
         return Launch(self.text, "update", self.blocks, arguments, kept)
-
-    def _rings(self, step: int) -> Iterator[tuple[Tensor, tuple[Tensor, slice], Whole, Ring]]:
-        """Of each ring: the tensor, rows and columns there, the same rows here, the ring."""
-        for group in self.cells:
-            columns = slice(self.column(group), self.column(group) + group.count)
-            for name, tensor in zip(self._program.inputs, self.rings, strict=True):
-                ring = group.rings.get(name)
-                if ring is not None and tensor is not None:
-                    steps = step + np.arange(len(ring.array))
-                    rows = torch.from_numpy(steps % len(tensor)).to(self.device)
-                    yield tensor, (rows, columns), steps % len(ring.array), ring
 
     def _variant(self) -> UpdateVariant:
         inputs = zip(self._program.inputs, self.rings, strict=True)
         return UpdateVariant(
             real=self.real.name,
-            driven=tuple(name for name, ring in inputs if ring is not None),
+            driven=tuple(self._driven),
+            ringed=tuple(name for name, ring in inputs if ring is not None),
             arrays=self._arrays,
             divided=key(self.cells[0])[1],
             drives=self._most,

@@ -1,7 +1,7 @@
 """A network on a device: populations, synapses and given spikes, without what is recorded."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,10 @@ from spikesim.errors import BackendError
 from spikesim.kernels.engine import (
     Cells,
     Delivery,
+    Modulation,
     Operation,
+    PlasticDelivery,
+    Received,
     Source,
     SpikeRecorder,
     SpikeSource,
@@ -19,16 +22,33 @@ from spikesim.kernels.engine import (
 )
 from spikesim.kernels.engine_cuda_cells import JointCells, key
 from spikesim.kernels.engine_cuda_drives import Input
-from spikesim.kernels.engine_cuda_launch import FIRST, TRAINS, Launch, at, on_device, table
+from spikesim.kernels.engine_cuda_exchange import Crossing
+from spikesim.kernels.engine_cuda_launch import (
+    FIRST,
+    TRAINS,
+    Launch,
+    at,
+    check_fits,
+    on_device,
+    processors,
+    table,
+)
 from spikesim.kernels.engine_cuda_order import levels
+from spikesim.kernels.engine_cuda_plastic import Plastics
 from spikesim.kernels.engine_cuda_synapses import Layer, Place, layers
-from spikesim.kernels.print_update import deliver_text
+from spikesim.kernels.exchange import Exchanged
+from spikesim.kernels.print_update import THREADS, deliver_text
 
-KNOWN = Cells | SpikeSource | Delivery | Input | SpikeRecorder | StateRecorder
-BLOCKS, MOST_BLOCKS = 4, 16
-"""Blocks of a multiprocessor that deliver to a layer, and to all."""
+KNOWN = Cells | SpikeSource | Received | Delivery | PlasticDelivery | Modulation | Input | Exchanged
+RECORDERS = SpikeRecorder | StateRecorder
+BLOCKS, NEAR_BLOCKS, MOST_BLOCKS = 4, 2, 16
+"""Blocks of a multiprocessor that deliver to a layer, what is due soon if that is apart, to all."""
+SLOTS = 4
+"""Of sums, where what is due later is delivered a step ahead: two are added to, one is read."""
 LAYERS = 16
 """That one launch delivers to."""
+COUNTED = 1 << 32
+"""Sums, and spikes of the steps whose segments are found at once, are numbered by fewer."""
 
 
 class Circuit:
@@ -39,8 +59,9 @@ class Circuit:
         device: where everything is put.
 
     Raises:
-        BackendError: an operation that has no kernel.
+        BackendError: an operation that has no kernel, or too many neurons.
         ValueError: operations that do not fit each other.
+        UserError: too little memory.
     """
 
     def __init__(self, operations: Sequence[Operation], device: torch.device) -> None:
@@ -49,6 +70,7 @@ class Circuit:
         self.is_loaded = False
         """Whether it has the states and rings of the operations."""
         self.levels = levels(operations)
+        self.order = sorted(set(self.levels.values()))
         cells = [part for part in self.parts if isinstance(part, Cells)]
         reals = {group.dtype for group in cells}
         if len(reals) > 1:
@@ -57,22 +79,52 @@ class Circuit:
         self.trains = [part for part in self.parts if isinstance(part, SpikeSource)]
         self.joint = self._joint(cells)
         self.of = {group: joint for joint in self.joint for group in joint.cells}
-        self.ids, self._many = self._numbered()
+        sums = 0
+        for joint in self.joint:
+            joint.first_sum, sums = sums, sums + joint.inputs * joint.columns
+        self.ids, self.room, own = self._numbered()
         size = TRAINS + len(self.trains)
         self.clock = torch.zeros(size, dtype=torch.int64, device=device)
         deliveries = [part for part in self.parts if isinstance(part, Delivery)]
+        plastic = [part for part in self.parts if isinstance(part, PlasticDelivery)]
         places = self._places(cells)
-        for delivery in deliveries:
-            if id(delivery.ring) not in places:
+        for ring in [delivery.ring for delivery in deliveries] + [p.ring for p in plastic]:
+            if id(ring) not in places:
                 raise ValueError("a delivery leads to a ring that no cells read")
+        modulations = [part for part in self.parts if isinstance(part, Modulation)]
+        self.plastics = Plastics(plastic, modulations, places, self.ids, self.levels, device)
+        heard = {delivery.source for delivery in deliveries}
+        exchanges = [part for part in self.parts if isinstance(part, Exchanged)]
+        self.crossings = {
+            level: Crossing(part, self.ids, own[level], heard, device)
+            for level, part in enumerate(exchanges)
+            if part.members
+        }
+        """By level."""
+        self.exchanged = min((part.block for part in exchanges), default=1)
+        """Steps from one exchange to the next."""
         self.layers: dict[int, list[Layer]] = {}
         self._lists: dict[int, tuple[Tensor, Tensor]] = {}
-        for level in sorted(set(self.levels.values())):
-            found = [d for d in deliveries if self.levels[d.source] == level]
+        for level in self.order:
+            of_level = [d for d in deliveries if self.levels[d.source] == level]
+            found = layers(of_level, level, places, self.ids, self.room[level])
             if found:
-                self.layers[level] = layers(found, places, self.ids, self._many)
-                room = torch.zeros(2 * self._many, dtype=torch.int32, device=device)
-                self._lists[level] = room, torch.zeros(2, dtype=torch.int32, device=device)
+                self.layers[level] = found
+            if found or level in self.plastics.levels:
+                self._lists[level] = self._spikes(level, sums)
+        wide = [layer for found in self.layers.values() for layer in found]
+        is_plain = self.order == [0] and not self.crossings and not plastic
+        self.is_ahead = is_plain and any(len(layer.lags) > layer.near for layer in wide)
+        """Whether what is due two steps later or more is delivered a step ahead of its time, beside
+        the updates of other steps."""
+        whole = torch.int64 if self.real == "float64" else torch.int32
+        shape = SLOTS if self.is_ahead else 1, sums
+        self.sums = torch.zeros(shape, dtype=whole, device=device)
+        """``[slots, ..]``: of all inputs of all neurons; those of a step lie in one slot."""
+        for joint in self.joint:
+            many = joint.inputs * joint.columns
+            part = self.sums[:, joint.first_sum : joint.first_sum + many]
+            joint.sums = part.view(len(part), joint.inputs, joint.columns)
         self._steps, self._given = [], []
         for train in self.trains:
             # A neuron that is listed twice in a step has spiked once.
@@ -86,27 +138,59 @@ class Circuit:
         places = [int(np.searchsorted(steps, step)) for steps in self._steps]
         self.clock.copy_(torch.tensor([step, step, step, *places], dtype=torch.int64))
 
-    def launches(self, words: Mapping[Source, int], bits: Tensor) -> list[Launch]:
+    def launches(
+        self, step: int, words: Mapping[Source, int], bits: Tensor, exchanged: int = 0
+    ) -> list[Launch | Callable[[], None]]:
         """The kernels of a step.
 
         Args:
+            step: which one; what repeats every :attr:`period` is the same.
             words: of sources that are recorded, where their words begin in a row.
             bits: int32 ``[rows, words]``.
+            exchanged: of how many steps, this one the last, other processes are told the spikes.
         """
         record = at(bits), bits.shape[1], at(self.clock, FIRST)
-        found: list[Launch] = []
-        for level in sorted(set(self.levels.values())):
-            ids = self._list(level)
+        found: list[Launch | Callable[[], None]] = []
+        for level in self.order:
+            ids, crossing = self._list(level), self.crossings.get(level)
+            own = ids if crossing is None else crossing.own
             if level == 0 and self.trains:
                 found.append(self._give(ids, record, words))
             for joint in self.joint:
-                if self.levels[joint.cells[0]] == level:
+                if joint.level == level:
                     first = self.ids[joint.cells[0]]
-                    found.append(joint.launch((*ids, first), record, words))
-            wide = self.layers.get(level, [])
-            cuts = range(0, len(wide), LAYERS)
-            found += [self._deliver(ids, wide[k : k + LAYERS]) for k in cuts]
+                    slot = step % len(self.sums)
+                    found.append(joint.launch((*own, first), record, words, slot))
+            if crossing is not None and exchanged:
+                found += crossing.launches(self.real, ids, exchanged)
+            found += self.plastics.keep(level, ids)
+            found += self.deliveries(level, step)
+            found += self.plastics.send(level)
         return found
+
+    @property
+    def period(self) -> int:
+        """Steps after which the launches are the same again."""
+        return len(self.sums) if self.is_ahead else self.exchanged
+
+    def deliveries(self, level: int, step: int) -> list[Launch]:
+        """The kernels that deliver the spikes of a level in a step."""
+        wide = self.layers.get(level, [])
+        if not self.is_ahead:
+            return self._deliver(level, step, [(layer, 0, len(layer.lags)) for layer in wide])
+        near = [(layer, 0, layer.near) for layer in wide if layer.near]
+        far = [
+            (layer, layer.near, len(layer.lags)) for layer in wide if len(layer.lags) > layer.near
+        ]
+        return [*self._deliver(level, step, near), *self._deliver(level, step, far, is_far=True)]
+
+    def changing(self) -> list[Tensor]:
+        """What delivering changes."""
+        return [self.sums, self.clock, *(counts for _, counts in self._lists.values())]
+
+    def rings(self) -> list[Tensor]:
+        """Of those inputs that have one."""
+        return [ring for joint in self.joint for ring in joint.rings if ring is not None]
 
     def tick(self) -> Launch:
         """What takes part in a step that is too short."""
@@ -121,19 +205,30 @@ class Circuit:
         alike = defaultdict(list)
         for group in cells:
             alike[self.levels[group], key(group)].append(group)
-        return [JointCells(groups, inputs, self.device) for groups in alike.values()]
+        ringed = {id(part.ring) for part in self.parts if isinstance(part, PlasticDelivery)}
+        return [
+            JointCells(groups, level, inputs, ringed, self.device)
+            for (level, _), groups in alike.items()
+        ]
 
-    def _numbered(self) -> tuple[dict[Source, int], int]:
-        """The id of the first neuron of each source, and how many ids there are."""
+    def _numbered(self) -> tuple[dict[Source, int], dict[int, int], dict[int, int]]:
+        """The id of the first neuron of each source, and how many ids the list of each level has.
+
+        Where spikes are exchanged there are two lists: cells are counted in that of the process.
+        """
         ids: dict[Source, int] = {}
-        many = 0
+        room = dict.fromkeys(self.order, 0)
         for joint in self.joint:
-            ids |= {group: many + joint.column(group) for group in joint.cells}
-            many += joint.columns
-        for train in self.trains:
-            ids[train] = many
-            many += train.count
-        return ids, many
+            ids |= {group: room[joint.level] + joint.column(group) for group in joint.cells}
+            room[joint.level] += joint.columns
+        received = [part for part in self.parts if isinstance(part, Received)]
+        own, room = room, dict.fromkeys(self.order, 0) if received else room
+        sources: list[Source] = [*received, *self.trains]
+        for source in sources:
+            level = self.levels[source]
+            ids[source] = room[level]
+            room[level] += source.count
+        return ids, room, own
 
     def _places(self, cells: Sequence[Cells]) -> dict[int, Place]:
         found: dict[int, Place] = {}
@@ -144,12 +239,28 @@ class Circuit:
                     found[id(ring)] = joint, joint.input_of(group, ring), joint.column(group)
         return found
 
-    def _list(self, level: int) -> tuple[int, int, int]:
-        ids, counts = self._lists.get(level, (None, None))
-        return at(ids), at(counts), self._many
+    def _spikes(self, level: int, sums: int) -> tuple[Tensor, Tensor]:
+        """Room for all to spike in each of the steps whose spikes are not forgotten, and counts."""
+        room, wide = self.room[level], self.layers.get(level, [])
+        rows = 1 << max((int(layer.lags[-1]) + 1 for layer in wide), default=1).bit_length()
+        most = max((min(len(layer.lags), THREADS) for layer in wide), default=1) * room
+        if max(most, sums) >= COUNTED:
+            raise BackendError("more neurons than CUDA kernels can count; use device='cpu'")
+        check_fits(4 * rows * room, "lists of spikes of this network", self.device)
+        ids = torch.zeros((rows, room), dtype=torch.int32, device=self.device)
+        return ids, torch.zeros(rows, dtype=torch.int32, device=self.device)
+
+    def _list(self, level: int) -> tuple[int, int, int, int]:
+        if level not in self._lists:
+            return 0, 0, 0, 0
+        ids, counts = self._lists[level]
+        return at(ids), at(counts), ids.shape[1], len(counts) - 1
 
     def _give(
-        self, ids: tuple[int, int, int], record: tuple[int, int, int], words: Mapping[Source, int]
+        self,
+        ids: tuple[int, int, int, int],
+        record: tuple[int, int, int],
+        words: Mapping[Source, int],
     ) -> Launch:
         rows = []
         for k, (train, given) in enumerate(zip(self.trains, self._given, strict=True)):
@@ -160,12 +271,30 @@ class Circuit:
         arguments = (*ids, *record, at(trains))
         return Launch(deliver_text(self.real, 1), "give", len(rows), arguments, (trains,))
 
-    def _deliver(self, ids: tuple[int, int, int], found: Sequence[Layer]) -> Launch:
-        numbers = [number for layer in found for number in layer.arguments()]
-        many, processors = len(found), _processors(self.device)
-        each = max(min(BLOCKS * processors, MOST_BLOCKS * processors // many), 1)
-        text = deliver_text(self.real, many)
-        return Launch(text, "deliver", each * many, (*ids, *numbers))
+    def _deliver(
+        self,
+        level: int,
+        step: int,
+        wide: Sequence[tuple[Layer, int, int]],
+        *,
+        is_far: bool = False,
+    ) -> list[Launch]:
+        """Launches that deliver segments of layers, from the first one on and up to the end."""
+        ids, launches = self._list(level), []
+        cleared = (2 if is_far else 0) if self.is_ahead else 1
+        slots = (at(self.sums[(step + 1 + ahead) % len(self.sums)]) for ahead in (0, 1))
+        head = *ids, int(self.is_ahead), cleared, *slots
+        for k in range(0, len(wide), LAYERS):
+            found = wide[k : k + LAYERS]
+            numbers = [n for layer, first, end in found for n in layer.arguments(first, end)]
+            many, processors_ = len(found), processors(self.device)
+            blocks = BLOCKS if is_far or not self.is_ahead else NEAR_BLOCKS
+            each = max(min(blocks * processors_, MOST_BLOCKS * processors_ // many), 1)
+            text = deliver_text(self.real, many)
+            launches.append(
+                Launch(text, "deliver", each * many, (*head, *numbers), is_beside=is_far)
+            )
+        return launches
 
 
 def parts(operations: Sequence[Operation]) -> list[Operation]:
@@ -175,13 +304,7 @@ def parts(operations: Sequence[Operation]) -> list[Operation]:
         BackendError: an operation that has no kernel.
     """
     for operation in operations:
-        if not isinstance(operation, KNOWN):
+        if not isinstance(operation, KNOWN | RECORDERS):
             name = type(operation).__name__
             raise BackendError(f"{name} has no CUDA kernel; use device='cpu' for this network")
-    return [part for part in operations if not isinstance(part, SpikeRecorder | StateRecorder)]
-
-
-def _processors(device: torch.device) -> int:
-    if device.type != "cuda":
-        return 1
-    return torch.cuda.get_device_properties(device).multi_processor_count
+    return [part for part in operations if not isinstance(part, RECORDERS)]

@@ -4,17 +4,27 @@ from collections.abc import Sequence
 
 import torch
 
-from spikesim.kernels.engine import Cells, Delivery, Operation, Source, SpikeSource
+from spikesim.kernels.engine import (
+    Cells,
+    Delivery,
+    Operation,
+    Source,
+    SpikeSource,
+)
+from spikesim.kernels.exchange import Exchanged
 
 
 def levels(operations: Sequence[Operation]) -> dict[Source, int]:
     """Of each source how many deliveries without delay lead to it, one after the other.
 
-    Sources of one level are updated together, then all of their spikes delivered.
+    Sources of one level are updated together, then all of their spikes delivered. Where processes
+    exchange spikes, all exchange them as often: each exchange ends a level.
 
     Raises:
         ValueError: a delivery without delay comes after the cells that it reaches.
     """
+    if any(isinstance(operation, Exchanged) for operation in operations):
+        return _exchanged(operations)
     found: dict[Source, int] = {}
     least: dict[int, int] = {}
     read: set[int] = set()
@@ -30,6 +40,20 @@ def levels(operations: Sequence[Operation]) -> dict[Source, int]:
             if ring in read:
                 raise ValueError("a delivery without delay comes after the cells that it reaches")
             least[ring] = max(least.get(ring, 0), found[operation.source] + 1)
+    return found
+
+
+def _exchanged(operations: Sequence[Operation]) -> dict[Source, int]:
+    found: dict[Source, int] = {}
+    level = 0
+    for operation in operations:
+        if isinstance(operation, Cells):
+            found[operation] = level
+        elif isinstance(operation, SpikeSource):
+            found[operation] = 0
+        elif isinstance(operation, Exchanged):
+            found |= {member.received: level for member in operation.members}
+            level += 1
     return found
 
 

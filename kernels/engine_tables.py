@@ -4,7 +4,6 @@ Importing this module imports numba, so it is imported inside functions.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -12,9 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesim.errors import BackendError
 from spikesim.kernels import (
     deliver_numba,
     engine_numba,
+    eprop_tables,
     inputs_numba,
     plastic_numba,
     plastic_tables,
@@ -24,6 +25,7 @@ from spikesim.kernels.engine import (
     Cells,
     CurrentInput,
     Delivery,
+    EPropDelivery,
     Modulation,
     NoiseInput,
     Operation,
@@ -37,6 +39,8 @@ from spikesim.kernels.engine import (
     StateRecorder,
 )
 from spikesim.kernels.engine_calls import Calls
+from spikesim.kernels.engine_rows import Row, row_of, waits
+from spikesim.kernels.exchange import Exchanged
 from spikesim.kernels.numba_backend import imported, stamp
 from spikesim.kernels.plastic import bind_rule
 from spikesim.kernels.poisson import poisson_limits
@@ -51,22 +55,6 @@ NEAR = 1 << 15
 """Bytes of a ring's slot that stay in the nearest cache while spikes are delivered."""
 
 
-@dataclass(eq=False)
-class Row:
-    """A compiled function that is called in each block, and its table."""
-
-    function: Any
-    table: NDArray[np.int64]
-    kept: tuple[Any, ...]
-    """What the table points to."""
-    reads: Source | None = None
-    """Whose lists of spikes every thread reads."""
-    writes: Source | None = None
-    """Whose lists of spikes every thread writes its own of."""
-    is_alone: bool = False
-    """Whether nothing else may run meanwhile."""
-
-
 class Tables:
     """The rows of a list of operations."""
 
@@ -76,12 +64,17 @@ class Tables:
         self._lists = {
             operation.source: self._empty_lists(operation.source.count)
             for operation in operations
-            if isinstance(operation, Delivery | PlasticDelivery)
+            if isinstance(operation, Delivery | PlasticDelivery | EPropDelivery)
         }
         self._plastic = {
             operation: self._table_of(operation)
             for operation in operations
             if isinstance(operation, PlasticDelivery)
+        }
+        self._eprop = {
+            operation: self._eprop_table(operation)
+            for operation in operations
+            if isinstance(operation, EPropDelivery)
         }
         self.calls = Calls()
         self._rows = [self._lowered(operation) for operation in operations]
@@ -93,11 +86,13 @@ class Tables:
             mean = getattr(operation, "mean_per_step", None)
             if isinstance(operation, SpikeRecorder | StateRecorder) or mean is not self._means[i]:
                 self._rows[i], self._means[i] = self._lowered(operation), mean
+        for delivery, table in self._plastic.items():
+            plastic_tables.forget(delivery, table)
         rows = [row for found in self._rows for row in found]
-        waits = _waits(rows) if self._threads > 1 else [False] * len(rows)
+        before = waits(rows) if self._threads > 1 else [False] * len(rows)
         entries = [
             (row.function.address, row.table.ctypes.data, wait)
-            for row, wait in zip(rows, waits, strict=True)
+            for row, wait in zip(rows, before, strict=True)
         ]
         return np.array(entries, np.int64).reshape(-1, 3)
 
@@ -108,37 +103,45 @@ class Tables:
                     self._advance(operation),
                     *self._listing(operation),
                     *self._remembering(operation),
+                    *self._noting(operation),
                 ]
             case SpikeSource():
                 steps, senders = operation.steps, operation.senders
                 given = (*self._bits(operation), steps, senders, len(steps))
-                return [_row(engine_numba.replay, *given), *self._listing(operation)]
+                return [row_of(engine_numba.replay, *given), *self._listing(operation)]
             case Received():
                 return self._listing(operation)
             case Call():
                 return [self._call(operation)]
+            case Exchanged():
+                raise BackendError("an exchange between devices needs a CUDA engine")
             case Delivery():
                 return [self._delivery(operation)]
             case Modulation():
                 return [self._modulation(operation)]
             case PlasticDelivery():
                 return self._plastic_delivery(operation)
+            case EPropDelivery():
+                module, table = eprop_tables.compiled(operation), self._eprop[operation]
+                prepare, deliver = row_of(module.prepare, *table), row_of(module.deliver, *table)
+                prepare.writes = deliver.reads = operation.source
+                return [prepare, deliver]
             case PoissonInput():
                 return [self._poisson(operation)]
             case NoiseInput():
                 return [self._noise(operation)]
             case CurrentInput():
                 function = inputs_numba.current(operation.ring.array.dtype.name)
-                return [_row(function, *self._ring(operation.ring), operation.values)]
+                return [row_of(function, *self._ring(operation.ring), operation.values)]
             case SpikeRecorder():
                 bits = self._bits(operation.source)
-                return [_row(engine_numba.record_spikes, *bits, operation.bits, operation.first)]
+                return [row_of(engine_numba.record_spikes, *bits, operation.bits, operation.first)]
             case StateRecorder():
                 return [self._record_state(operation)]
 
     def _call(self, call: Call) -> Row:
         address, kept = self.calls.operation(call)
-        row = _row(engine_numba.by_first, address)
+        row = row_of(engine_numba.by_first, address)
         row.kept, row.is_alone = (*row.kept, kept), True
         return row
 
@@ -159,7 +162,7 @@ class Tables:
     def _listing(self, source: Source) -> list[Row]:
         if source not in self._lists:
             return []
-        row = _row(engine_numba.list_spikes, *self._bits(source), *self._lists[source])
+        row = row_of(engine_numba.list_spikes, *self._bits(source), *self._lists[source])
         row.writes = source
         return [row]
 
@@ -195,7 +198,7 @@ class Tables:
             entries[f"trace_{i}"] = cells.traces.get(name, 0)
         entries |= {f"array_{name}": array for name, array in arrays.items()}
         function = _advance(program, variant)
-        return _row(function, *(entries[name] for name in slots(program, variant)))
+        return row_of(function, *(entries[name] for name in slots(program, variant)))
 
     def _delivery(self, delivery: Delivery) -> Row:
         ring, weight, place = delivery.ring.array, delivery.weight, delivery.place
@@ -209,7 +212,7 @@ class Tables:
         cuts = _cuts(delivery, limits)
         kind = weight.dtype.name if isinstance(weight, np.ndarray) else None
         function = deliver_numba.deliver(place.dtype.name, kind, ring.dtype.name, is_spread)
-        row = _row(
+        row = row_of(
             function,
             *(*lists, self._threads, cuts, cuts.shape[1], parts, place, weight),
             *(ring, ring.shape[1], ring.shape[0], delivery.delay or 0),
@@ -221,7 +224,9 @@ class Tables:
         values, levels = modulation.values, modulation.levels
         ranges, factor = self._ranges(values.size), np.array([modulation.factor])
         given = (ranges, values, values.size, levels, self._block - 1, factor)
-        return _row(plastic_numba.modulate, *given)
+        row = row_of(plastic_numba.modulate, *given)
+        row.writes = modulation
+        return row
 
     def _table_of(self, operation: PlasticDelivery) -> list[int | Array]:
         ranges, lists = self._ranges(operation.target.count), self._lists[operation.source]
@@ -230,20 +235,34 @@ class Tables:
 
     def _remembering(self, cells: Cells) -> list[Row]:
         return [
-            _row(plastic_tables.compiled(operation).remember, *table)
+            row_of(plastic_tables.compiled(operation).remember, *table)
             for operation, table in self._plastic.items()
             if operation.target is cells and bind_rule(operation.rule).program.looks_back
         ]
 
+    def _eprop_table(self, operation: EPropDelivery) -> list[int | Array]:
+        ranges = self._ranges(operation.target.count)
+        sources, lists = self._ranges(operation.source.count), self._lists[operation.source]
+        cuts = _cuts(operation, ranges)
+        return eprop_tables.entries(operation, ranges, sources, lists, cuts, self._block - 1)
+
+    def _noting(self, cells: Cells) -> list[Row]:
+        rows = []
+        for operation, table in self._eprop.items():
+            if operation.target is cells:
+                rows.append(row_of(eprop_tables.compiled(operation).note, *table))
+                rows[-1].reads = operation.modulation
+        return rows
+
     def _plastic_delivery(self, operation: PlasticDelivery) -> list[Row]:
         module, table = plastic_tables.compiled(operation), self._plastic[operation]
-        prepare, deliver = _row(module.prepare, *table), _row(module.deliver, *table)
+        prepare, deliver = row_of(module.prepare, *table), row_of(module.deliver, *table)
         prepare.writes = deliver.reads = operation.source
         if operation.modulation is None:
             return [prepare, deliver]
         ranges = self._ranges(operation.modulation.values.size)
         given = plastic_tables.accumulation(operation, ranges, self._block - 1)
-        return [_row(plastic_numba.accumulate, *given), prepare, deliver]
+        return [row_of(plastic_numba.accumulate, *given), prepare, deliver]
 
     def _poisson(self, poisson: PoissonInput) -> Row:
         dtype = poisson.ring.array.dtype
@@ -254,7 +273,7 @@ class Tables:
         bases, many = _columns((base * poisson.weight).astype(dtype)), len(limits)
         limits = _columns(limits)
         given = (poisson.weight, poisson.seed, poisson.stream, bases, limits, many)
-        return _row(
+        return row_of(
             inputs_numba.poisson(dtype.name),
             *(*self._ring(poisson.ring), *given, limits.shape[1], len(means) > 1, poisson.first),
         )
@@ -262,7 +281,7 @@ class Tables:
     def _noise(self, noise: NoiseInput) -> Row:
         numbers = np.broadcast_arrays(*(np.float64(v) for v in (noise.mean, noise.std)))
         mean, std = (_columns(np.atleast_1d(v) / noise.ring.quantum) for v in numbers)
-        return _row(
+        return row_of(
             inputs_numba.noise(noise.ring.array.dtype.name),
             *(*self._ring(noise.ring), noise.seed, noise.stream, mean, std, numbers[0].size > 1),
             noise.first,
@@ -270,7 +289,7 @@ class Tables:
 
     def _record_state(self, recorder: StateRecorder) -> Row:
         trace = recorder.cells.traces[recorder.state]
-        return _row(
+        return row_of(
             engine_numba.record_state(trace.dtype.name),
             *(self._ranges(recorder.cells.count), trace, trace.shape[1], self._block - 1),
             *(recorder.values, recorder.first, recorder.neurons, len(recorder.neurons)),
@@ -289,7 +308,7 @@ def split(limits: NDArray[np.int64], parts: int) -> NDArray[np.int64]:
     return np.append(np.concatenate(inside).astype(np.int64), limits[-1])
 
 
-def _cuts(delivery: Delivery | PlasticDelivery, limits: NDArray[np.int64]) -> Array:
+def _cuts(delivery: Delivery | PlasticDelivery | EPropDelivery, limits: NDArray[np.int64]) -> Array:
     """Where the synapses of each row pass the limits of targets."""
     cuts = np.empty((len(limits), len(delivery.indptr) - 1), np.int64)
     given = delivery.indptr, delivery.ring.array.shape[1], delivery.delay is None
@@ -309,28 +328,3 @@ def _columns(values: Array) -> Array:
     many = values.shape[-1]
     widths = [(0, 0)] * (values.ndim - 1) + [(0, -many % WIDTH)]
     return np.ascontiguousarray(np.pad(values, widths, mode="edge"))
-
-
-def _row(function: Any, *entries: int | Array) -> Row:
-    kept = tuple(entry for entry in entries if isinstance(entry, np.ndarray))
-    assert all(array.flags.c_contiguous for array in kept)
-    numbers = (e.ctypes.data if isinstance(e, np.ndarray) else int(e) for e in entries)
-    return Row(function, np.array(list(numbers), np.int64), kept)
-
-
-def _waits(rows: Sequence[Row]) -> list[bool]:
-    """Before which rows all threads wait: lists are whole when read, and read when written anew."""
-    waits = [False] * len(rows)
-    written: set[Source] = set()
-    read: set[Source] = set()
-    for k in (*range(len(rows)), *range(len(rows))):  # the second block follows the first
-        row = rows[k]
-        if row.is_alone or rows[k - 1].is_alone or row.reads in written or row.writes in read:
-            waits[k] = True
-            written.clear()
-            read.clear()
-        if row.reads is not None:
-            read.add(row.reads)
-        if row.writes is not None:
-            written.add(row.writes)
-    return waits

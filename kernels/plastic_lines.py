@@ -40,25 +40,36 @@ class TileLines:
         self.delay = "delay"
         if variant.is_spread:
             self.delay = "int64(read(int32(0), row_delay, i))"
+        self.behind = " + read(int32(0), row_delay, i)" if variant.is_spread else ""
+
+    @property
+    def heard(self) -> list[tuple[int, str]]:
+        """Traces of the receiver that a sender's spike meets, with their places."""
+        return [(i, name) for i, name in enumerate(self.program.post) if name in self.program.heard]
+
+    @property
+    def hears_alike(self) -> bool:
+        """Whether all synapses of a receiver meet its traces at once."""
+        return bool(self.program.heard) and not self.variant.is_spread
 
     def rooms(self) -> Iterator[str]:
         """Rows of a tile."""
-        names = ["spare", "row_place", "row_target", "row_delay", "row_w", "row_e", "row_sent"]
-        names += [
-            "row_pair",
-            "row_total",
-            "row_late",
-            "row_heard",
-            "row_a",
-            "row_b",
-            "row_c",
-            "row_d",
+        names = [
+            "place",
+            "target",
+            "delay",
+            "w",
+            "e",
+            "sent",
+            "total",
+            "late",
+            "s",
+            "gone",
+            "index",
         ]
-        names += ["row_s", "row_gone", "row_index", "row_more", "row_at"]
-        names += ["row_f", "row_met", "row_from", "row_to", "row_grown", "row_e_left"]
-        names += [f"row_my_{name}" for name in (*self.program.pre, *self.program.post)]
-        names += [f"row_my_{name}_{j}" for name in self.program.post for j in (0, 1)]
-        for name in names:
+        names += ["more", "at", "f", "met", "from", "to", "grown", "e_left"]
+        names += [f"my_{name}" for name in (*self.program.pre, *self.program.post)]
+        for name in ("spare", *(f"row_{name}" for name in names)):
             yield f"{name} = room()"
 
     def load(self) -> Iterator[str]:
@@ -81,55 +92,59 @@ class TileLines:
 
     def replay(self) -> Iterator[str]:
         """Take up the spikes of receivers in ``(lower, now]``, the oldest first."""
-        if not self.program.looks_back:
+        program, on_post = self.program, self.program.on_post
+        is_late = bool(program.heard) and self.variant.is_spread
+        if not (on_post.after or is_late):
             return
-        has_e, on_post = self.program.has_eligibility, self.program.on_post
-        yield "lower_32, now_32, last_32 = int32(lower), int32(step), int32(last)"
+        # Steps are counted from the oldest one that 16 bits reach; where all delays are equal, from
+        # so much earlier, so that none needs to be added.
+        yield "zero_step = oldest" if self.variant.is_spread else "zero_step = oldest + delay"
+        yield "lower_32, now_32 = int32(lower - zero_step), int32(step - zero_step)"
+        yield "last_32, zero_32 = int32(last - zero_step), int32(zero_step)"
+        yield "oldest_32 = int32(oldest)"
         yield "depth_32, last_kept = int32(depth), int32(depth - 1)"
-        yield "for i in range(WIDTH):"
-        yield f"    write(row_pair, i, int32({NEWEST // 2} * read(int32(0), row_target, i)))"
-        yield "    write(row_late, i, int32(0))"
-        yield "    write(row_heard, i, int32(NEVER))"
-        if self.program.before_post:
+        if is_late:
+            yield "for i in range(WIDTH):"
+            yield "    write(row_late, i, int32(0))"
+        if program.before_post:
             yield "pick_int32(row_total, totals, row_target)"
-        yield "many, most = 0, int32(4)"
+        yield "many, most = 0, 4"
         yield "while most == 4:"
-        yield f"    if many < {NEWEST}:"
-        yield "        pick_pair_int32(row_a, row_b, newest + 4 * many, row_pair)"
-        yield "        pick_pair_int32(row_c, row_d, newest + 4 * many + 8, row_pair)"
+        yield "    row_a = kept + 4 * WIDTH * many"
+        for one, two in ("ab", "bc", "cd"):
+            yield f"    row_{two} = row_{one} + 4 * WIDTH"
+        yield "    if is_near and many < NEWEST:"
+        yield "        pick_codes(row_a, near + 2 * many * padded, row_target)"
         yield "    else:"
-        if not self.program.before_post:
+        if not program.before_post:
             yield "        pick_int32(row_total, totals, row_target)"
         for k, name in enumerate("abcd"):
             for line in self._kept(f"many + {k}"):
                 yield "        " + line
             yield f"        pick_int32(row_{name}, steps_kept, row_index)"
-        yield "    most = int32(0)"
+            yield "        for i in range(WIDTH):"
+            yield f"            {name} = int32(read(int32(0), row_{name}, i) - oldest_32)"
+            yield f"            write(row_{name}, i, {name})"
+        # Newer spikes come first, so that the longest row of them tells how many there are.
+        found = [f"is_{name}" for name in "abcd"]
+        yield f"    {', '.join(found)} = False, False, False, False"
         yield "    for i in range(WIDTH):"
-        yield "        newer, late = int32(0), read(int32(0), row_late, i)"
-        yield "        met = read(int32(0), row_heard, i)"
         for name in "abcd":
-            yield f"        {name} = int32(read(int32(0), row_{name}, i) + $delay)"
-            yield f"        newer = int32(newer + int32(above({name}, lower_32)))"
-            if self.program.heard:
-                yield f"        is_before = above(now_32, {name})"
-                yield "        late = int32(late + int32(not is_before))"
-                yield f"        met = select(is_before & above({name}, met), {name}, met)"
-            yield f"        write(row_{name}, i, {name})"
-        yield "        most = select(above(newer, most), newer, most)"
-        if self.program.heard:
+            yield f"        {name} = int32(read(int32(0), row_{name}, i){self.behind})"
+            yield f"        is_{name} |= above({name}, lower_32)"
+        if is_late:
+            yield "        late = read(int32(0), row_late, i)"
+            for name in "abcd":
+                yield f"        late = int32(late + int32(not above(now_32, {name})))"
             yield "        write(row_late, i, late)"
-            yield "        write(row_heard, i, met)"
-        if on_post.after:
-            for k, name in enumerate("abcd"):
-                yield f"    give_int32(kept, (many + {k}) * WIDTH, row_{name}, WIDTH, spare)"
+        yield f"    most = {' + '.join(f'int64({name})' for name in found)}"
         yield "    many += 4"
         yield "many_kept = many"
         if not on_post.after:
             return
         yield "many = many - 4 + most"
         # The row beyond holds no spike to take up, but may say when a synapse changed last.
-        yield f"for r in range(many{'' if has_e else ' - 1'}, -1, -1):"
+        yield f"for r in range(many{'' if program.has_eligibility else ' - 1'}, -1, -1):"
         yield "    take_int32(row_s, kept, r * WIDTH, WIDTH, spare)"
         for line in self._round():
             yield "    " + line
@@ -146,16 +161,18 @@ class TileLines:
         read = [name for name in program.pre if name in on_post.reads(program.pre)]
         if program.has_eligibility:
             yield "for i in range(WIDTH):"
-            yield "    s = read(int32(0), row_s, i)"
+            yield f"    s = int32(read(int32(0), row_s, i){self.behind})"
             yield "    at = read(int32(0), row_at, i)"
-            yield "    at = select((not above(s, lower_32)) & above(s, at), s, at)"
-            yield "    write(row_at, i, at)"
             yield f"    {is_due}"
+            yield "    is_taken = not above(s, lower_32)"
+            yield "    s = int32(s + zero_32)"
+            yield "    at = select(is_taken & above(s, at), s, at)"
+            yield "    write(row_at, i, at)"
             yield "    write(row_met, i, select(is_due, s, at))"
             yield from self._bring_to_met()
         if read:
             yield "for i in range(WIDTH):"
-            yield "    s = read(int32(0), row_s, i)"
+            yield f"    s = int32(read(int32(0), row_s, i){self.behind})"
             yield f"    {is_due}"
             yield "    write(row_gone, i, select(is_due, int32(s - last_32), int32(0)))"
         for name in read:
@@ -166,7 +183,7 @@ class TileLines:
             if name in program.before_post:
                 yield f"pick_real(row_my_{name}, before_post_{i}, row_index)"
         yield "for i in range(WIDTH):"
-        yield "    s = read(int32(0), row_s, i)"
+        yield f"    s = int32(read(int32(0), row_s, i){self.behind})"
         yield f"    {is_due}"
         for name in read:
             left = f"load_real(row_my_{name}, i)"
@@ -191,37 +208,53 @@ class TileLines:
 
     def _clamped(self, name: str) -> Iterator[str]:
         yield f"{name} = select({name} >= low, {name}, low)"
-        yield f"{name} = select({name} <= high, {name}, high)"
+        # One instruction, which the other order of the comparison is not.
+        yield f"{name} = select(high < {name}, high, {name})"
 
     def receivers(self) -> Iterator[str]:
         """Traces of receivers after their last spike before now."""
-        if not self.program.heard:
+        if self.hears_alike:
+            for i, name in self.heard:
+                yield f"pick_real(row_my_{name}, heard_{i}, row_target)"
+        if self.hears_alike or not self.heard:
             return
         yield "for i in range(WIDTH):"
         yield "    late = read(int32(0), row_late, i)"
-        yield "    write(row_index, i, int32(2 * read(int32(0), row_pair, i) + late))"
-        yield "    write(row_gone, i, int32(now_32 - read(int32(0), row_heard, i)))"
+        yield f"    write(row_index, i, int32({NEWEST} * read(int32(0), row_target, i) + late))"
         yield "crowd = int32(0)"
         yield f"if many_kept > {NEWEST}:"
         yield "    for i in range(WIDTH):"
         yield "        late = read(int32(0), row_late, i)"
         yield "        crowd = select(above(late, crowd), late, crowd)"
-        heard = [
-            (i, name) for i, name in enumerate(self.program.post) if name in self.program.heard
-        ]
         yield f"if crowd < {NEWEST}:"
-        for i, name in heard:
+        yield "    pick_int32(row_s, newest, row_index)"
+        for i, name in self.heard:
             yield f"    pick_real(row_my_{name}, newest_{i}, row_index)"
         yield "else:"
         for line in self._kept("read(int32(0), row_late, i)"):
             yield "    " + line
-        for i, name in heard:
+        yield "    pick_int32(row_s, steps_kept, row_index)"
+        for i, name in self.heard:
             yield f"    pick_real(row_my_{name}, after_{i}, row_index)"
-        for name in self.program.heard:
-            yield from self._lookup(name, "row_f")
-            yield "for i in range(WIDTH):"
-            value = f"(load_real(row_my_{name}, i) - rest_{name}) * load_real(row_f, i)"
-            yield f"    write(row_my_{name}, i, rest_{name} + {value})"
+        yield "now_32 = int32(step)"
+        yield "for i in range(WIDTH):"
+        yield "    s = int32(read(int32(0), row_s, i) + $delay)"
+        yield "    write(row_gone, i, int32(now_32 - s))"
+        for _, name in self.heard:
+            yield from self._fade(name)
+
+    def hear(self) -> Iterator[str]:
+        """The same of a tile of receivers, ``row_gone`` steps after these."""
+        for i, name in self.heard:
+            yield f"take_real(row_my_{name}, met_{i}, first, WIDTH, spare)"
+            yield from self._fade(name)
+            yield f"give_real(heard_{i}, first, row_my_{name}, WIDTH, spare)"
+
+    def _fade(self, name: str) -> Iterator[str]:
+        yield from self._lookup(name, "row_f")
+        yield "for i in range(WIDTH):"
+        value = f"(load_real(row_my_{name}, i) - rest_{name}) * load_real(row_f, i)"
+        yield f"    write(row_my_{name}, i, rest_{name} + {value})"
 
     def _lookup(self, name: str, row: str) -> Iterator[str]:
         """What is left of a trace after ``row_gone`` steps."""
@@ -289,6 +322,26 @@ class TileLines:
         if SENT not in on_pre.after and WEIGHT in on_pre.after:
             sent = "new_w"
         yield f"write(row_sent, i, ring_number(nearest({sent} * scale)))"
+
+    def send(self) -> Iterator[str]:
+        """Add what is sent to the ring."""
+        sent = "int64(read(ring_number(0), row_sent, {0}))"
+        if self.variant.is_spread:
+            yield "for i in range(n):"
+            yield "    slot = (step + $delay) & (slots - 1)"
+            yield "    at = slot * targets + int64(read(int32(0), row_target, i))"
+            yield f"    add(ring_number(0), ring, at, {sent.format('i')})"
+            return
+        yield "row_ring = ring + RING * (((step + delay) & (slots - 1)) * targets)"
+        # Two targets are one load, and loads are what this takes its time for.
+        yield "for i in range(n // 2):"
+        yield "    two = load_uint64(row_target, i)"
+        for k, target in enumerate(("two & uint64(0xFFFFFFFF)", "two >> uint64(32)")):
+            value = sent.format(f"2 * i + {k}")
+            yield f"    add(ring_number(0), row_ring, int64({target}), {value})"
+        yield "if n & 1:"
+        yield "    target = int64(read(int32(0), row_target, n - 1))"
+        yield f"    add(ring_number(0), row_ring, target, {sent.format('n - 1')})"
 
     def give(self) -> Iterator[str]:
         """Put back what has changed."""

@@ -63,53 +63,39 @@ def _pick(element):
 pick_float32, pick_float64, pick_int32 = _pick(F32), _pick(F64), _pick(I32)
 
 
-def _pick_pair(element):
-    @intrinsic
-    def pick_pair(typing, first, second, array, places):
-        """``first[i], second[i] = array[2 * places[i]:][:2]`` for a tile."""
+@intrinsic
+def pick_codes(typing, rows, array, places):
+    """Four rows of 16-bit numbers, ``array[4 * places[i]:][:4]``, for a tile.
 
-        def code(context, builder, signature, args):
-            first, second, array, places = args
-            size = context.get_abi_sizeof(element)
-            take = _narrow_pairs if size == 4 else _wide_pairs
-            for k in range(WIDTH // LANES):
-                index = builder.load(_piece(builder, places, 4, k, I32))
-                found = take(context, builder, element, array, index)
-                for row, vector in zip((first, second), found, strict=True):
-                    builder.store(vector, _piece(builder, row, size, k, element))
-            return context.get_dummy_value()
+    They are one load, and loads are what a gather takes its time for.
+    """
 
-        return types.void(*[types.int64] * 4), code
+    def code(context, builder, signature, args):
+        rows, array, places = args
+        for k in range(WIDTH // LANES):
+            index = builder.load(_piece(builder, places, 4, k, I32))
+            found = []
+            for first in (0, LANES // 2):
+                half = _chosen(builder, index, index, range(first, first + LANES // 2))
+                codes = _gathered(context, builder, I64, array, half)
+                found.append(builder.bitcast(codes, index.type))
+            one, two = found
+            for r in (0, 1):
+                pair = _chosen(builder, one, two, range(r, 2 * LANES, 2))
+                low = builder.and_(pair, ir.Constant(pair.type, [0xFFFF] * LANES))
+                high = builder.lshr(pair, ir.Constant(pair.type, [16] * LANES))
+                for row, vector in zip((2 * r, 2 * r + 1), (low, high), strict=True):
+                    piece = k + row * (WIDTH // LANES)
+                    builder.store(vector, _piece(builder, rows, 4, piece, I32))
+        return context.get_dummy_value()
 
-    return pick_pair
-
-
-def _narrow_pairs(context, builder, element, array, index):
-    """A pair of 32-bit numbers is one load, and loads are what a gather takes its time for."""
-    found = []
-    for first in (0, LANES // 2):
-        half = _chosen(builder, index, index, range(first, first + LANES // 2))
-        pairs = _gathered(context, builder, I64, array, half)
-        found.append(builder.bitcast(pairs, ir.VectorType(element, LANES)))
-    one, two = found
-    return [_chosen(builder, one, two, range(r, 2 * LANES, 2)) for r in (0, 1)]
-
-
-def _wide_pairs(context, builder, element, array, index):
-    twice = builder.shl(index, ir.Constant(index.type, [1] * LANES))
-    size = context.get_abi_sizeof(element)
-    ends = array, builder.add(array, I64(size))
-    return [_gathered(context, builder, element, end, twice) for end in ends]
+    return types.void(*[types.int64] * 3), code
 
 
 def _chosen(builder, a, b, lanes):
     """Some lanes of two vectors, counted through both."""
     lanes = list(lanes)
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
-
-
-pick_pair_float32, pick_pair_float64 = _pick_pair(F32), _pick_pair(F64)
-pick_pair_int32 = _pick_pair(I32)
 
 
 @intrinsic

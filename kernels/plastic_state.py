@@ -135,6 +135,7 @@ def first_state(
     longest: int,
     block: int,
     values: int,
+    all_values: int,
     dtype: np.dtype[Any],
 ) -> PlasticState:
     """That of synapses that have seen no spike.
@@ -147,6 +148,7 @@ def first_state(
         longest: delay, in steps.
         block: steps that are run at once.
         values: of the modulator.
+        all_values: the same of all processes, which share a window.
         dtype: of weights and traces.
     """
     program, rows = bound.program, depth(longest, block)
@@ -172,5 +174,5 @@ def first_state(
         used=np.zeros(receivers, np.int32),
         clock=np.full(2, -1, np.int64),
         eligible=None if tau is None else np.zeros(synapses, dtype),
-        sums=None if tau is None else np.zeros((window(tau, dt, values) + 1, values)),
+        sums=None if tau is None else np.zeros((window(tau, dt, all_values) + 1, values)),
     )

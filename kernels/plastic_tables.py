@@ -14,7 +14,7 @@ from spikesim.kernels.engine import PlasticDelivery
 from spikesim.kernels.numba_backend import imported, stamp
 from spikesim.kernels.plastic import ELIGIBILITY, BoundRule, PlasticProgram, bind_rule
 from spikesim.kernels.plastic_lines import PlasticVariant
-from spikesim.kernels.plastic_state import Decay, decay
+from spikesim.kernels.plastic_state import NEWEST, Decay, decay
 from spikesim.kernels.print_plastic import plastic_text, slots
 from spikesim.kernels.time_loop_numba import WIDTH
 
@@ -75,7 +75,6 @@ def entries(
         "counts": lists[2],
         "threads": threads,
         "cuts": cuts,
-        "parts": (len(cuts) - 1) // threads,
         "place": operation.place,
         "weight": weight,
         "eligible": 0 if state.eligible is None else state.eligible,
@@ -94,22 +93,47 @@ def entries(
         "fullest": np.full(threads * engine_numba.APART, state.used.max(initial=0), np.int64),
         "published": np.zeros(threads * engine_numba.APART, np.int64),
         "clock": state.clock,
-        "scratch": np.empty(threads * state.depth * WIDTH, np.int32),
+        "scratch": _aligned((threads, state.depth, WIDTH), np.int32),
         "lasts": state.lasts,
         "before_lasts": np.empty(lists[0].shape, np.int32),
         "sums": 0 if state.sums is None else state.sums,
         "grown": 0 if state.sums is None else 1.0 / _weights(operation, len(state.sums)),
         "window": 1 if state.sums is None else len(state.sums) - 1,
     }
+    padded = -(-target.count // WIDTH) * WIDTH
+    known = np.zeros((threads, engine_numba.APART), np.int64)
+    known[:, 0] = -1
+    found |= {
+        "near": np.zeros((NEWEST // 4, padded), np.uint64),
+        "padded": padded,
+        "known": known,
+        "turns": np.zeros((threads, last_row + 2), np.int64),
+    }
+    if operation.delay is not None:
+        rows = len(operation.ring.array)
+        found |= {
+            "met": np.zeros(padded, np.int32),
+            "arrivals": np.empty((rows, target.count), np.int32),
+            "arrived": np.zeros((threads, rows), np.int64),
+        }
     for i, trace in enumerate(state.pre):
         found |= {f"pre_{i}": trace, f"before_pre_{i}": np.empty(lists[0].shape, weight.dtype)}
     for i, (newest, after) in enumerate(zip(state.newest_post, state.post, strict=True)):
         found |= {f"newest_{i}": newest, f"after_{i}": after}
         found[f"before_post_{i}"] = state.before.get(i, 0)
+        if operation.delay is not None:
+            found |= {f"{part}_{i}": np.zeros(padded, weight.dtype) for part in ("met", "heard")}
     for name, table in _decays(operation).items():
         coarse = 0 if table.coarse is None else table.coarse
         found |= {f"fine_{name}": table.fine, f"coarse_{name}": coarse, f"end_{name}": table.last}
     return [found.get(name, 0) for name in slots(program)]
+
+
+def forget(operation: PlasticDelivery, table: list[int | Array]) -> None:
+    """Let the loops look at the state anew, which may be another one now."""
+    known = table[slots(bind_rule(operation.rule).program).index("known")]
+    assert isinstance(known, np.ndarray)
+    known[:, 0] = -1
 
 
 def accumulation(operation: PlasticDelivery, ranges: Array, last_row: int) -> list[int | Array]:
@@ -201,3 +225,11 @@ def _weights(operation: PlasticDelivery, many: int) -> NDArray[np.float64]:
     tau = operation.rule.eligibility()
     assert tau is not None
     return np.asarray(np.exp(-operation.dt / tau * np.arange(many)))
+
+
+def _aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> Array:
+    """Zeros that begin at a line of the cache."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.zeros(size + 64, np.uint8)
+    first = -room.ctypes.data % 64
+    return room[first : first + size].view(dtype).reshape(shape)

@@ -5,8 +5,18 @@ from functools import cache
 
 from spikesim.kernels.plastic import ELIGIBILITY, PlasticProgram
 from spikesim.kernels.plastic_lines import PlasticVariant, TileLines
-from spikesim.kernels.plastic_state import NEVER, NEWEST
-from spikesim.kernels.plastic_text import DELIVER, PREPARE, REMEMBER, VISIT
+from spikesim.kernels.plastic_state import NEWEST
+from spikesim.kernels.plastic_text import (
+    ARRIVAL,
+    ARRIVALS,
+    ARRIVE,
+    DELIVER,
+    HEAR,
+    PREPARE,
+    REMEMBER,
+    SURVEY,
+    VISIT,
+)
 from spikesim.kernels.print_numba import filled, functions
 from spikesim.kernels.step_numba import arg, is_number, literal, text
 from spikesim.kernels.time_loop_numba import WIDTH
@@ -18,7 +28,7 @@ def slots(program: PlasticProgram) -> tuple[str, ...]:
     fading = (*program.pre, *program.post, ELIGIBILITY)
     return (
         *("ranges", "targets", "spikes", "words", "last_row", "sources"),
-        *("lists", "length", "counts", "threads", "cuts", "parts", "place", "weight"),
+        *("lists", "length", "counts", "threads", "cuts", "place", "weight"),
         *("eligible", "ring", "slots", "delay", "longest", "numbers", "reals", "inverse"),
         *(
             "newest",
@@ -31,17 +41,20 @@ def slots(program: PlasticProgram) -> tuple[str, ...]:
             "clock",
             "scratch",
         ),
+        *("near", "padded", "known", "met", "arrivals", "arrived", "turns"),
         *("lasts", "before_lasts", "sums", "grown", "window"),
         *(f"{part}_{i}" for i in range(len(program.pre)) for part in ("pre", "before_pre")),
         *(
             f"{part}_{i}"
             for i in range(len(program.post))
-            for part in ("newest", "after", "before_post")
+            for part in ("newest", "after", "before_post", "met", "heard")
         ),
         *(f"{part}_{name}" for name in fading for part in ("fine", "coarse", "end")),
     )
 
 
+REACH = 1 << 12
+"""Steps after which the 16-bit numbers of spikes are counted from a later one."""
 REALS = ("low", "high", "scale")
 """What ``reals`` holds before the rests of the traces, those of senders first."""
 
@@ -57,14 +70,17 @@ def plastic_text(program: PlasticProgram, variant: PlasticVariant, stamp: str) -
         *_imports(variant),
         f"WIDTH = {WIDTH}",
         f"REAL = {8 if variant.real == 'float64' else 4}",
+        f"RING = {8 if variant.ring == 'int64' else 4}",
         f"PLACE = {2 if variant.place == 'uint16' else 4}",
         "SEND, SETTLE, READ, FOLD = range(4)",
-        f"NEVER, NEWEST = {NEVER}, {NEWEST}",
+        f"NEWEST, REACH = {NEWEST}, {REACH}",
         *(f"{literal(value)} = real('{value}')" for value in found),
     )
     texts = (
+        (SURVEY, printer.survey()),
         (REMEMBER, printer.remember()),
         (PREPARE, printer.prepare()),
+        *((text, printer.hear()) for text in (ARRIVE, HEAR) if printer.tile.hears_alike),
         (VISIT, printer.visit()),
         (DELIVER, printer.deliver()),
     )
@@ -75,11 +91,11 @@ def plastic_text(program: PlasticProgram, variant: PlasticVariant, stamp: str) -
 def _imports(variant: PlasticVariant) -> Iterator[str]:
     real, ring = variant.real, variant.ring
     yield "from numba import cfunc, float64, int64, njit, void"
-    yield f"from numpy import int32, uint64, {variant.place} as place_number"
+    yield f"from numpy import int32, uint16, uint64, {variant.place} as place_number"
     yield f"from numpy import {ring} as ring_number, {real} as real"
     memory = "from spikesim.kernels.memory_numba import"
-    yield f"{memory} apart, least, load_int64, load_uint32, nearest, prefetch_to_read, read"
-    yield f"{memory} select, wide, write, load_{real} as load_real"
+    yield f"{memory} apart, least, load_int64, load_uint32, load_uint64, nearest"
+    yield f"{memory} prefetch_to_read, read, select, wide, write, load_{real} as load_real"
     place = "float16" if variant.place == "uint16" else "int32"
     tile = "from spikesim.kernels.tile_numba import"
     yield f"{tile} give_int32, room, take_int32, take_{place} as take_place"
@@ -87,7 +103,7 @@ def _imports(variant: PlasticVariant) -> Iterator[str]:
     yield "from spikesim.kernels.engine_numba import APART, lowest"
     yield "from spikesim.kernels.deliver_numba import AHEAD, add, announce"
     plastic = "from spikesim.kernels.plastic_numba import"
-    yield f"{plastic} FINE, above, decay, greatest, lesser, pick_pair_int32"
+    yield f"{plastic} FINE, above, decay, greatest, lesser, pick_codes"
     yield f"{plastic} pick_float64, pick_int32, pick_{real} as pick_real"
     yield from functions(real, draws=0)
 
@@ -111,6 +127,7 @@ class _Printer:
             ],
             "jump": [text(line) for line in program.jump_post.lines],
             "shift": [f"write(newest_{i}, at, read(real(0), newest_{i}, at - 1))" for i, _ in post],
+            "arrival": self._arrival(),
             "put": [
                 *(
                     f"write({array}_{i}, {at}, real({arg(after.get(name, name))}))"
@@ -133,6 +150,25 @@ class _Printer:
             lines.append(f"write(pre_{i}, source, real({arg(after.get(name, name))}))")
         return {"addresses": list(self._addresses()), "senders": lines}
 
+    def survey(self) -> dict[str, list[str]]:
+        arrivals = {"arrival": self._arrival(), "met": self._met()}
+        alike = list(filled(ARRIVALS, arrivals)) if self.tile.hears_alike else []
+        return {"addresses": list(self._addresses()), "arrivals": alike}
+
+    def hear(self) -> dict[str, list[str]]:
+        return {
+            "addresses": list(self._addresses()),
+            "rooms": list(self.tile.rooms()),
+            "met": self._met(),
+            "heard": list(self.tile.hear()),
+        }
+
+    def _arrival(self) -> list[str]:
+        return ARRIVAL.splitlines() if self.tile.hears_alike else []
+
+    def _met(self) -> list[str]:
+        return [f"write(met_{i}, target, read(real(0), after_{i}, at))" for i, _ in self.tile.heard]
+
     def visit(self) -> dict[str, list[str]]:
         program = self.program
         senders = []
@@ -145,9 +181,18 @@ class _Printer:
                 self._faded(f"now_{name}", name, f"old_{name}"),
             ]
         has_e = program.has_eligibility
+        since = "least(lower, greatest(last, step - step % window))" if has_e else "lower"
         return {
             "addresses": list(self._addresses()),
             "rooms": list(self.tile.rooms()),
+            "survey": [
+                "if mode == SEND and load_int64(known, APART * thread) < 0:",
+                "    survey(table, begin, thread)",
+            ]
+            if program.looks_back
+            else [],
+            "hear": ["hear(table, step, thread)"] if self.tile.hears_alike else ["pass"],
+            "near": [f"is_near = is_known and {since} >= oldest + longest"],
             "announce": ["announce(eligible, start, stop, REAL)"] if has_e else [],
             "senders": senders,
             "load": list(self.tile.load()),
@@ -155,6 +200,7 @@ class _Printer:
             "receivers": list(self.tile.receivers()),
             "bring": list(self.tile.bring()),
             "act": list(self.tile.act()),
+            "send": list(self.tile.send()),
             "give": list(self.tile.give()) or ["continue"],
         }
 
@@ -162,6 +208,7 @@ class _Printer:
         fold = ["if (now + 1) % window == 0:", "    mode = FOLD"]
         return {
             "addresses": list(self._addresses()),
+            "arrive": ["arrive(table, now + 1, thread)"] if self.tile.hears_alike else [],
             "fold": fold if self.program.has_eligibility else [],
         }
 

@@ -10,7 +10,9 @@ from spikesim.kernels.program import Program
 THREADS = 128
 """Of a block. A population is filled up to whole blocks."""
 MOST_SHARED = 6
-"""A row of synapses is shared by up to ``2 ** MOST_SHARED`` warps."""
+"""A segment of synapses is shared by up to ``2 ** MOST_SHARED`` warps."""
+GROUPS = 2
+"""Of 4 synapses, that a thread loads at once."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,9 @@ class UpdateVariant:
     real: str
     """dtype of states and arithmetic: ``"float32"`` or ``"float64"``."""
     driven: tuple[str, ...]
-    """The inputs that have a ring; the others are 0."""
+    """The inputs that anything reaches; the others are 0."""
+    ringed: tuple[str, ...]
+    """Those of them that have a ring."""
     arrays: tuple[str, ...]
     """The parameters with a value for each neuron; the others have one for each population."""
     divided: tuple[str, ...]
@@ -36,10 +40,14 @@ def constants(program: Program, variant: UpdateVariant, numbers: int) -> int:
 
 def update_text(program: Program, variant: UpdateVariant, numbers: int) -> str:
     """Text of the kernel ``update``; its argument is the struct ``Update``."""
-    driven = sum((name in variant.driven) << i for i, name in enumerate(program.inputs))
+    driven, ringed = (
+        sum((name in names) << i for i, name in enumerate(program.inputs))
+        for names in (variant.driven, variant.ringed)
+    )
     defines = {
         "DRIVES": variant.drives,
         "DRIVEN": driven,
+        "RINGED": ringed,
         "CONSTANTS": constants(program, variant, numbers),
         "INPUTS": len(program.inputs),
         "STATES": len(program.states),
@@ -49,7 +57,7 @@ def update_text(program: Program, variant: UpdateVariant, numbers: int) -> str:
         "KEPT": len(program.kept),
         "DRAWS": program.draws,
     }
-    return _text(
+    return engine_text(
         variant.real,
         defines,
         cuda_file("maths.cuh"),
@@ -62,23 +70,24 @@ def update_text(program: Program, variant: UpdateVariant, numbers: int) -> str:
 
 def deliver_text(real: str, layers: int) -> str:
     """Text of the kernels ``deliver``, to so many layers at once, ``give``, ``watch``, ``tick``."""
-    defines = {"LAYERS": layers, "MOST_SHARED": MOST_SHARED}
-    return _text(real, defines, cuda_file("engine_deliver.cuh"))
+    defines = {"LAYERS": layers, "MOST_SHARED": MOST_SHARED, "GROUPS": GROUPS}
+    return engine_text(real, defines, cuda_file("engine_deliver.cuh"))
 
 
 def merge_text(real: str) -> str:
     """Text of the kernel ``merge``."""
-    return _text(real, {}, cuda_file("engine_merge.cuh"))
+    return engine_text(real, {}, cuda_file("engine_merge.cuh"))
 
 
 TYPES = {
     "float32": ("float", "int", "unsigned"),
     "float64": ("double", "long long", "unsigned long long"),
 }
-"""Of states, of what a ring counts, and the same without a sign."""
+"""Of states, of what sums count, and the same without a sign."""
 
 
-def _text(real: str, defines: Mapping[str, int], *parts: str) -> str:
+def engine_text(real: str, defines: Mapping[str, int | str], *parts: str) -> str:
+    """Text with what kernels of a network share before it."""
     fixed = {"THREADS": THREADS, "STORAGE": 0, "W": 1}
     head = [f"#define {name} {value}" for name, value in {**fixed, **defines}.items()]
     # C++ knows no array of length 0.

@@ -2,6 +2,7 @@
 
 from spikesim.neurons.adex import AdEx
 from spikesim.neurons.alif import ALIF
+from spikesim.neurons.alif_cond_exp import ALIFCondExp
 from spikesim.neurons.cuba_lif import CUBALIF
 from spikesim.neurons.eif import EIF
 from spikesim.neurons.hodgkin_huxley import HodgkinHuxley
@@ -29,6 +30,7 @@ __all__ = [
     "LIF",
     "PLIF",
     "QIF",
+    "ALIFCondExp",
     "AdEx",
     "HodgkinHuxley",
     "Izhikevich",

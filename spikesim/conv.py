@@ -34,7 +34,8 @@ class FewChannelConv2d(nn.Conv2d):
 
     def extra_repr(self) -> str:
         """Sizes, and ``made again`` where the output is."""
-        return super().extra_repr() + ", made again" * self.is_made_again
+        sizes = str(super().extra_repr())  # type: ignore[no-untyped-call]
+        return sizes + ", made again" * self.is_made_again
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         window = self._window()

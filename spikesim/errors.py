@@ -17,5 +17,5 @@ def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
     """``"; did you mean 'x'?"`` for the closest known name, else the list of what exists."""
     from difflib import get_close_matches
 
-    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    close = get_close_matches(str(name), known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

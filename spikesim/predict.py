@@ -84,7 +84,7 @@ class Predictor:
     def __init__(self, run: "Run", *, device: str = "auto", cut_us: int | None = None) -> None:
         from spikesim import datasets
         from spikesim.train.device import choose_device
-        from spikesim.train.distributed import World
+        from spikesim.world import World
 
         if cut_us is not None and cut_us < 1:
             raise UserError(f"a window must last at least 1 us, got {cut_us}")

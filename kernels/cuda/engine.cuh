@@ -1,5 +1,5 @@
-// What the kernels of a network's step share; needs device.cuh. `real` is the type of states, `whole` of what a ring
-// counts, `tally` the same without a sign, whose sums may wrap around as those of `whole` do.
+// What the kernels of a network's step share; needs device.cuh. `real` is the type of states, `whole` of what
+// sums count, `tally` the same without a sign, whose sums may wrap around as those of `whole` do.
 
 // All structs begin with one: which step it is, and for the first and the last kernel of a step
 // where to write it on. Those between read what the first one wrote, and the last one writes what
@@ -27,12 +27,19 @@ template <typename ENTRY> DEVICE ENTRY load_entry(const ENTRY* from) {
     return entry;
 }
 
-// Spikes of a step and of the one before or after it, by the lowest bit of the step.
+// Spikes of the last steps: those of step n are in row `n & last_row`.
 struct List {
-    unsigned* ids;
-    unsigned* counts;
-    long long room;
+    unsigned* ids;     // [rows][room]
+    unsigned* counts;  // [rows]
+    long long room, last_row;
 };
+
+DEVICE unsigned* ids_of(const List& list, long long step) {
+    return list.ids + (step & list.last_row) * list.room;
+}
+DEVICE unsigned* count_of(const List& list, long long step) {
+    return list.counts + (step & list.last_row);
+}
 
 // Bits that are recorded, [steps][words] from the step `*first` on.
 struct Bits {

@@ -32,7 +32,8 @@ struct Update {
     long long first_id;  // of column 0 in the list
     Bits bits;
     const int* words;  // [blocks]: where the bits of a block begin, or -1; null if there are none
-    whole* ring[SOME(INPUTS)];  // [slots][columns]
+    whole* sums;       // [INPUTS][columns]: what arrives
+    whole* ring[SOME(INPUTS)];  // [slots][columns]: the same, for inputs that have one, by step
     long long last_slot[SOME(INPUTS)];
 };
 
@@ -45,15 +46,27 @@ DEVICE uint4 words_of(const Drive& drive, unsigned element, long long step) {
     return philox(counter, (unsigned)drive.seed, (unsigned)((unsigned long long)drive.seed >> 32));
 }
 
+// Four neurons draw from the same words: a few threads of a block make them for all. Its neurons are of at
+// most three groups of 64.
+const int SHARED = (THREADS / 64 + 1) * 16;
+
+DEVICE void share_words(const Drive& drive, unsigned first, long long step, uint4* words) {
+    const unsigned begin = (first + (unsigned)drive.number) / 64;
+    const unsigned last = (first + (unsigned)drive.number + THREADS - 1) / 64;
+    if (threadIdx.x < 16 * (last - begin + 1))
+        words[threadIdx.x] = words_of(drive, 16 * begin + threadIdx.x, step);
+}
+
 // The numbers of kernels/inputs_numba.py.
-DEVICE tally drawn(const Drive& drive, unsigned neuron, long long step) {
+DEVICE tally drawn(const Drive& drive, unsigned first, long long step, const uint4* shared) {
+    const unsigned neuron = first + threadIdx.x;
     const long long at = drive.moves ? neuron : 0;
     const unsigned number = neuron + (unsigned)drive.number;
     if (drive.kind == 3) return (tally)__ldg((const whole*)drive.base + neuron);
     if (drive.kind == 1) {
         const unsigned* limit = (const unsigned*)drive.more + at;
-        const uint4 words = words_of(drive, number / 64 * 16 + number % 16, step);
-        const unsigned word = word_of(words, number / 16 % 4);
+        const unsigned group = number / 64 - (first + (unsigned)drive.number) / 64;
+        const unsigned word = word_of(shared[group * 16 + number % 16], number / 16 % 4);
         unsigned many = 0;
         // Limits ascend, in whole groups of 8.
         for (long long k = 0; k < drive.rows; k += 8) {
@@ -82,21 +95,35 @@ GLOBAL void __launch_bounds__(THREADS) update(Update a) {
     UNROLL for (int i = 0; i < STATES; ++i) state[i] = a.state[i * a.columns + column];
     look_up(a.constants + (long long)blockIdx.x * CONSTANTS, a.arrays + column, a.columns, quantum,
             parameter, number);
+    whole* const sum = a.sums + column;
+    UNROLL for (int i = 0; i < INPUTS; ++i)
+        total[i] = DRIVEN >> i & 1 ? (tally)__ldcg(sum + i * a.columns) : 0;
     const long long now = step_of(a.clock);
     whole* slot[SOME(INPUTS)];
     UNROLL for (int i = 0; i < INPUTS; ++i) {
+        if (!(RINGED >> i & 1)) continue;
         slot[i] = a.ring[i] + (now & a.last_slot[i]) * a.columns + column;
-        total[i] = DRIVEN >> i & 1 ? (tally)__ldcg(slot[i]) : 0;
+        total[i] += (tally)__ldcg(slot[i]);
     }
+    __shared__ uint4 words[SOME(DRIVES)][SHARED];
+    const Drive* const drives = a.drives + (long long)blockIdx.x * DRIVES;
     UNROLL for (int d = 0; d < DRIVES; ++d) {
-        const Drive drive = load_entry(a.drives + (long long)blockIdx.x * DRIVES + d);
+        const Drive drive = load_entry(drives + d);
+        if (drive.kind == 1) share_words(drive, (unsigned)block.first, now, words[d]);
+    }
+    if (DRIVES) __syncthreads();
+    UNROLL for (int d = 0; d < DRIVES; ++d) {
+        const Drive drive = load_entry(drives + d);
         if (drive.kind == 0) break;
-        const tally more = threadIdx.x < block.neurons ? drawn(drive, neuron, now) : 0;
+        const tally more =
+            threadIdx.x < block.neurons ? drawn(drive, (unsigned)block.first, now, words[d]) : 0;
         UNROLL for (int i = 0; i < INPUTS; ++i) total[i] += drive.input == i ? more : 0;
     }
     pass_on(a.clock, now);
-    UNROLL for (int i = 0; i < INPUTS; ++i)
-        if (DRIVEN >> i & 1) *slot[i] = 0;
+    UNROLL for (int i = 0; i < INPUTS; ++i) {
+        if (DRIVEN >> i & 1) sum[i * a.columns] = 0;
+        if (RINGED >> i & 1) *slot[i] = 0;
+    }
     UNROLL for (int i = 0; i < INPUTS; ++i)
         input[i] = DRIVEN >> i & 1 ? mul((real)(whole)total[i], quantum[i]) : (real)0;
 #if DRAWS
@@ -118,7 +145,7 @@ GLOBAL void __launch_bounds__(THREADS) update(Update a) {
     }
     if (spikes == 0 || !a.list.ids) return;
     unsigned place = 0;
-    if (lane == 0) place = atomicAdd(a.list.counts + (now & 1), (unsigned)__popc(spikes));
+    if (lane == 0) place = atomicAdd(count_of(a.list, now), (unsigned)__popc(spikes));
     place = __shfl_sync(0xffffffffu, place, 0) + __popc(spikes & ((1u << lane) - 1));
-    if (is_spike) a.list.ids[(now & 1) * a.list.room + place] = (unsigned)(a.first_id + column);
+    if (is_spike) ids_of(a.list, now)[place] = (unsigned)(a.first_id + column);
 }

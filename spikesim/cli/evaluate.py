@@ -23,7 +23,7 @@ def evaluate(
     with progress_aside(as_json):
         from spikesim.train import evaluate as evaluation
         from spikesim.train.device import choose_device
-        from spikesim.train.distributed import World
+        from spikesim.world import World
 
         found = find_run(run)
         train = found.config.train

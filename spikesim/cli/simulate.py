@@ -1,6 +1,7 @@
 """``spikesim simulate``: a published network, some settings, what it did, and files of it."""
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from spikesim.errors import UserError
 
 if TYPE_CHECKING:
     from spikesim.network import Network
+    from spikesim.world import World
 
 DEFAULT_MS = 1000.0
 TRACED = 2
@@ -69,6 +71,8 @@ def simulate(
 
     In the JSON, build_s is the wall time of building, with compiling where that was needed; run_s
     and cpu_s are wall time and the processor time of all threads, of the run alone.
+
+    Under torchrun the processes share the network; the first one speaks and writes.
     """
     if as_list:
         _list(recipe, as_json)
@@ -79,9 +83,18 @@ def simulate(
     files = {"--spikes": spikes, "--plot": plot, "--nwb": nwb}
     _check_files(files)
     with progress_aside(as_json):
-        said = " ".join([*([recipe] if recipe else []), *(overrides or ())])
-        console().print(f"spikesim {__version__}: simulate {said}", style="bold", soft_wrap=True)
-        document, rows = _simulate(recipe, overrides or [], duration, files, quiet=as_json)
+        if os.environ.get("RANK", "0") == "0":  # said before anything large is loaded
+            said = " ".join([*([recipe] if recipe else []), *(overrides or ())])
+            title = f"spikesim {__version__}: simulate {said}"
+            console().print(title, style="bold", soft_wrap=True)
+        from spikesim.network.distributed import distributed
+
+        with distributed() as world:
+            document, rows = _simulate(
+                recipe, overrides or [], duration, files, world, quiet=as_json
+            )
+    if not world.is_first:
+        return
     speed = document["run_s"] * 1e3 / duration
     text = Lines(
         f"\n{document['N']:,} neurons, {document['synapses']:,} synapses, built in "
@@ -98,19 +111,21 @@ def _simulate(
     overrides: list[str],
     duration: float,
     files: Mapping[str, Path | None],
+    world: "World",
     quiet: bool,
 ) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
     """Build, run and write; the document, and a row for each population."""
     import numpy as np
 
     from spikesim.cli.simulate_keys import recipe_named, settings
-    from spikesim.network.grid import whole_steps
+    from spikesim.network.distributed import gather
+    from spikesim.network.grid import step_size, whole_steps
     from spikesim.network.population import Population
     from spikesim.network.statistics import cv_isi
 
     make = recipe_named(recipe)
     keys = settings(make, overrides)
-    if not whole_steps(duration, keys["dt"], "the biological time"):
+    if not whole_steps(duration, step_size(keys["dt"]), "the biological time"):
         raise UserError("the biological time must be at least one step, got 0 ms")
     start = time.perf_counter()
     net: Network = make(**keys)
@@ -123,12 +138,15 @@ def _simulate(
     build_s = time.perf_counter() - start
     start, cpu = time.perf_counter(), time.process_time()
     try:
-        net.run(duration, progress=not quiet)
+        net.run(duration, progress=world.is_first and not quiet)
     except KeyboardInterrupt:
-        error_line(f"interrupted after {net.time:g} of {duration:g} ms; nothing was written")
+        if world.is_first:
+            error_line(f"interrupted after {net.time:g} of {duration:g} ms; nothing was written")
         raise typer.Exit(INTERRUPTED) from None
     cpu_s, run_s = time.process_time() - cpu, time.perf_counter() - start
+    cpu_s = sum(gather(world, cpu_s))
     _write(net, files, f"spikesim simulate {recipe} {' '.join(overrides)}".rstrip())
+    probes = [probe.gather() for probe in probes]
     cvs = [cv[np.isfinite(cv)] for cv in map(cv_isi, probes)]
     spikes, cv = sum(map(len, probes)), np.concatenate(cvs)
     document = {
@@ -145,6 +163,7 @@ def _simulate(
         "cv_isi": round(float(cv.mean()), 4) if cv.size else None,
         "device": str(net.device),
         "threads": net.threads,
+        "processes": world.size,
         "seed": net.seed,
     }
     rows = [
@@ -155,21 +174,25 @@ def _simulate(
 
 
 def _write(net: "Network", files: Mapping[str, Path | None], description: str) -> None:
-    """The files that were asked for, each whole or absent."""
+    """The files that were asked for, each whole or absent; the first process writes them."""
     import io
 
     from spikesim.files import write_atomic
     from spikesim.network import export, export_npz, export_nwb
+    from spikesim.network.plot import picture
 
     spikes, plot, nwb = (files[option] for option in ENDINGS)
+    recording, probes = export.record(net), [probe.gather() for probe in net.probes]
+    if not net.world.is_first:
+        return
     if spikes is not None:
-        export_npz.save(spikes, export.record(net))
+        export_npz.save(spikes, recording)
     if nwb is not None:
-        export_nwb.write_nwb(nwb, export.record(net), description)
+        export_nwb.write_nwb(nwb, recording, description)
     if plot is not None:
-        picture = io.BytesIO()
-        net.plot().savefig(picture, format=plot.suffix[1:], dpi=150)
-        write_atomic(plot, picture.getvalue())
+        image = io.BytesIO()
+        picture(probes, 0.0, net.time).savefig(image, format=plot.suffix[1:], dpi=150)
+        write_atomic(plot, image.getvalue())
 
 
 def _check_files(files: Mapping[str, Path | None]) -> None:

@@ -55,7 +55,7 @@ def settings(recipe: Callable[..., Any], overrides: Sequence[str]) -> dict[str, 
     """All keys with their values; those given as ``key=value`` are YAML of the key's type.
 
     Raises:
-        UserError: no ``=``, an unknown key, or a value of another type.
+        UserError: no ``=``, an unknown key, one given twice, or a value of another type.
 
     >>> settings(RECIPES["brunel"], ["scale=0.1", "regime=SR"])["regime"]
     'SR'
@@ -65,6 +65,8 @@ def settings(recipe: Callable[..., Any], overrides: Sequence[str]) -> dict[str, 
         key, equals, text = override.partition("=")
         if not equals:
             raise UserError(f"{override!r} is no setting; write key=value, for example seed=1")
+        if key in given:
+            raise UserError(f"{key} is given twice; give one value")
         given[key] = parse_yaml(text, f"the value of {key}")
     keys = keys_of(recipe)
     fields = [(name, key.hint, field(default=key.default)) for name, key in keys.items()]

@@ -11,6 +11,7 @@ from spikesim.kernels.engine import (
     Cells,
     CurrentInput,
     Delivery,
+    EPropDelivery,
     Modulation,
     NoiseInput,
     PlasticDelivery,
@@ -19,13 +20,16 @@ from spikesim.kernels.engine import (
     SpikeSource,
 )
 from spikesim.network.distributed import Scalar, Share, check_same
+from spikesim.network.distributed_arrays import ByColumn, Division
+from spikesim.network.distributed_device import DeviceExchange
 from spikesim.network.distributed_exchange import Exchange
+from spikesim.network.given import check_held
 from spikesim.network.memory import check_memory
 from spikesim.network.plasticity.modulator import Modulator
 from spikesim.network.plasticity.projection import PlasticProjection
 from spikesim.network.population import Group, Population, SpikeTrains
 from spikesim.network.projection import Projection
-from spikesim.network.quantum import check_resolution, quanta, quantum
+from spikesim.network.quantum import COARSE, check_resolution, quanta, quantum
 from spikesim.network.schedule import schedule, stages
 from spikesim.network.sources import Drive, Noise, Poisson
 
@@ -43,7 +47,7 @@ class Stage:
     """Groups that run before any of their spikes are handed on."""
 
     groups: Sequence[Group]
-    exchange: Exchange | None = None
+    exchange: Exchange | DeviceExchange | None = None
     """With other processes."""
 
 
@@ -57,7 +61,7 @@ class Machine:
     rings: dict[tuple[Population, str], Ring]
     """Of those receptors that anything reaches."""
     inputs: dict[Drive, Input]
-    deliveries: dict[Projection, Delivery | PlasticDelivery]
+    deliveries: dict[Projection, Delivery | PlasticDelivery | EPropDelivery]
     modulations: dict[Modulator, Modulation]
     stages: dict[Group, Stage]
     """By their last groups."""
@@ -74,15 +78,24 @@ class Machine:
         for modulator in self.modulations:
             found[f"{modulator.name}.value"] = modulator.values
         for projection, delivery in self.deliveries.items():
-            if isinstance(delivery, PlasticDelivery):
+            if isinstance(delivery, PlasticDelivery | EPropDelivery):
                 found[f"{projection.name}.weight"] = delivery.weight
                 arrays = delivery.state.arrays()
                 found |= {f"{projection.name}.{name}": array for name, array in arrays.items()}
         return found
 
-    def shares(self) -> dict[str, Share]:
-        """Of those :meth:`arrays` whose last axis has the neurons of this process alone."""
-        return {f"{group.name}.{receptor}.ring": group.share for group, receptor in self.rings}
+    def divisions(self) -> dict[str, Division]:
+        """Of those :meth:`arrays` that are divided among processes."""
+        found: dict[str, Division] = {
+            f"{group.name}.{receptor}.ring": ByColumn(group.share)
+            for group, receptor in self.rings
+            if not group.share.is_whole
+        }
+        for projection in self.deliveries:
+            if isinstance(projection, PlasticProjection) and projection.division is not None:
+                divisions = projection.divisions().items()
+                found |= {f"{projection.name}.{name}": division for name, division in divisions}
+        return found
 
     def catch_up(self) -> None:
         """Let plastic synapses take up all spikes so far, which changes nothing that follows.
@@ -93,6 +106,9 @@ class Machine:
             if isinstance(group, Population):
                 for state in group.state.values():
                     state[:] = group.share.whole(group.share.own(state))
+        for modulator in self.modulations:
+            if (division := modulator.division) is not None:
+                modulator.values[:] = division.whole(division.own(modulator.values))
         for projection in self.deliveries:
             if isinstance(projection, PlasticProjection):
                 projection.catch_up()
@@ -139,23 +155,35 @@ def _divide(network: "Network", machine: Machine) -> None:
     facts: dict[str, object] = {
         name: getattr(network, name) for name in ("dt", "seed", "dtype", "neurons", "synapses")
     }
+    facts["the kind of device"] = network.device.type
     facts |= {f"the size of {group.name!r}": group.size for group in network.groups}
     facts |= {f"the size of {projection.name!r}": len(projection) for projection in deliveries}
     facts |= {f"the target of {drive.name!r}": drive.post.name for drive in machine.inputs}
     facts |= {f"the quantum of {at[0].name!r}": ring.quantum for at, ring in machine.rings.items()}
     check_same(world, facts)
     machine.stages.clear()
-    for groups in stages(list(machine.groups), network.projections, block):
-        sending = {p.pre for p in deliveries if isinstance(p.pre, Population)}
+    sending = {p.pre for p in deliveries if isinstance(p.pre, Population)}
+    is_on_cpu = network.device.type == "cpu"
+    steps = block
+    if not is_on_cpu:
+        # All groups run a step there before any runs the next one.
+        shortest = min((p.least_delay for p in deliveries if p.pre in sending), default=block)
+        steps = min(block, 1 << max(shortest, 1).bit_length() - 1)
+    for groups in stages(list(machine.groups), network.projections, steps):
         shares: dict[Group, Share] = {g: g.share for g in groups if g in sending}
-        exchange = Exchange(world, shares, block) if shares else None
-        machine.stages[groups[-1]] = Stage(groups, exchange)
-        if exchange is not None:
+        exchange: Exchange | DeviceExchange | None = None
+        if not is_on_cpu:
+            how = world, shares, machine.groups, block, steps, network.device
+            exchange = DeviceExchange(*how)
+        elif shares:
+            exchange = Exchange(world, shares, block)
             for group, bits in exchange.own.items():
                 machine.groups[group].spikes = bits
-            for projection, delivery in deliveries.items():
-                if projection.pre in shares:
-                    delivery.source = exchange.received[projection.pre]
+        machine.stages[groups[-1]] = Stage(groups, exchange)
+        for projection, delivery in deliveries.items():
+            if projection.pre in shares:
+                assert exchange is not None
+                delivery.source = exchange.received[projection.pre]
 
 
 def _slots(network: "Network", block: int) -> dict[tuple[Population, str], int]:
@@ -177,9 +205,13 @@ def _ring(network: "Network", post: Population, receptor: str, slots: int) -> Ri
         size, count = source.at_most()
         sums += size
         terms += count
-    unit = quantum(float(sums.max()), float(terms.max()), bits)
     where = f"{post.name}, receptor {receptor!r},"
-    check_resolution(where, sums, unit, {s.name: s.typical() for s in arriving}, bits)
+    check_held(f"{where} neuron {sums.argmax()}: what may arrive in a step", sums, network.dtype)
+    unit = quantum(float(sums.max()), float(terms.max()), bits)
+    typical = {source.name: source.typical() for source in arriving}
+    given = [source for source in arriving if isinstance(source, Projection)]
+    weights = {p.name: sizes for p in given if (sizes := p.sizes(COARSE * unit)) is not None}
+    check_resolution(where, sums, unit, typical, weights, bits)
     return Ring(np.zeros((slots, post.share.count), f"int{bits}"), unit)
 
 
@@ -218,8 +250,9 @@ def _input(network: "Network", drive: Drive, rings: dict[tuple[Population, str],
 
 
 def _modulation(modulator: Modulator, block: int) -> Modulation:
-    levels = np.zeros((block, modulator.values.size))
-    return Modulation(modulator.values, modulator.factor, levels)
+    division, values = modulator.division, modulator.values
+    own = values if division is None else division.own(values)
+    return Modulation(own, modulator.factor, np.zeros((block, own.size)))
 
 
 def renew(drive: Drive, input_: Input, step: int) -> None:
@@ -243,7 +276,7 @@ def _delivery(
     rings: dict[tuple[Population, str], Ring],
     modulations: dict[Modulator, Modulation],
     block: int,
-) -> Delivery | PlasticDelivery:
+) -> Delivery | PlasticDelivery | EPropDelivery:
     ring, source = rings[projection.post, projection.receptor], groups[projection.pre]
     if isinstance(projection, PlasticProjection):
         target, modulator = groups[projection.post], projection.modulator

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikesim.errors import UserError
 from spikesim.kernels.builder import Builder, Rows
 from spikesim.kernels.connect import grouped
+from spikesim.network.given import probability, whole
 from spikesim.network.rule import DrawnRule, Rule
 from spikesim.network.synapses import Synapses
 
@@ -80,8 +81,7 @@ class FixedProbability(DrawnRule):
     autapses: bool = True
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.p <= 1.0:
-            raise UserError(f"p must be a probability between 0 and 1, got {self.p}")
+        probability(self.p)
 
     def expected(self, n_pre: int, n_post: int, *, same: bool = False) -> int:
         """``p`` times the number of pairs."""
@@ -110,7 +110,7 @@ class FixedIndegree(DrawnRule):
     multapses: bool = True
 
     def __post_init__(self) -> None:
-        _check_count("the indegree k", self.k)
+        whole("the indegree k", self.k, 0)
 
     def expected(self, n_pre: int, n_post: int, *, same: bool = False) -> int:
         """``k`` a target."""
@@ -142,7 +142,7 @@ class FixedOutdegree(DrawnRule):
     _bytes_each = 8
 
     def __post_init__(self) -> None:
-        _check_count("the outdegree k", self.k)
+        whole("the outdegree k", self.k, 0)
 
     def expected(self, n_pre: int, n_post: int, *, same: bool = False) -> int:
         """``k`` a source."""
@@ -174,7 +174,7 @@ class FixedTotalNumber(DrawnRule):
     multapses: bool = True
 
     def __post_init__(self) -> None:
-        _check_count("the number of synapses n", self.n)
+        whole("the number of synapses n", self.n, 0)
 
     def expected(self, n_pre: int, n_post: int, *, same: bool = False) -> int:
         """The number that was given."""
@@ -252,6 +252,8 @@ class Explicit(Rule):
 
         Of a COO, CSR or CSC matrix, ``weight=matrix.data`` are the matching weights.
         """
+        if not hasattr(matrix, "tocoo"):
+            raise UserError(f"the matrix must be one of scipy.sparse, got {type(matrix).__name__}")
         pairs = matrix.tocoo()
         return cls(pairs.row, pairs.col)
 
@@ -285,11 +287,6 @@ class Explicit(Rule):
 def _choices(count: int, skip: bool) -> int:
     """How many neurons one can draw from, without itself if ``skip``."""
     return max(count - skip, 0)
-
-
-def _check_count(name: str, value: int) -> None:
-    if not isinstance(value, int | np.integer) or value < 0:
-        raise UserError(f"{name} must be a whole number >= 0, got {value!r}")
 
 
 def _check_degree(degree: str, kind: str, k: int, choices: int, rows: int, multapses: bool) -> None:

@@ -23,6 +23,8 @@ from spikesim.network.convert_form import Layer, Term
 from spikesim.network.convert_plan import Plan
 from spikesim.network.convert_run import Converted, Feed
 from spikesim.network.convert_trace import INPUT, trace
+from spikesim.network.device import chosen
+from spikesim.network.distributed import processes
 from spikesim.network.memory import check_memory
 from spikesim.network.network import Network
 from spikesim.network.population import Population
@@ -67,6 +69,7 @@ def to_network(
     dtype: Literal["float32", "float64"] = "float64",
     seed: int = 0,
     threads: int = 1,
+    device: str = "cpu",
 ) -> Converted:
     """Convert a trained module; the result runs sequences and gives the spikes of each layer.
 
@@ -83,10 +86,13 @@ def to_network(
         dtype: of states; weights are summed in whole quanta of 64 or 32 bits.
         seed: of stochastic neurons, whose draws are not those of the module.
         threads: that share the work.
+        device: where the network runs, ``"cpu"`` or such as ``"cuda"``; inputs and outputs of
+            :meth:`Converted.run` stay on the CPU.
 
     Raises:
         UserError: a part of the module that cannot be neurons and synapses, named with its path; a
             network that does not fit into memory.
+        BackendError: a device that cannot serve.
 
     >>> import torch
     >>> from spikesim.neurons import LIF
@@ -96,6 +102,7 @@ def to_network(
     >>> bool((converted.run(x) == module.double()(x)).all())
     True
     """
+    chosen(device, processes())  # before the module is followed, which takes a while
     found = plan(module, example, inputs=inputs)
     if inputs == "currents":
         largest = float(example.abs().max()) if largest is None else largest
@@ -104,7 +111,9 @@ def to_network(
     elif largest is not None:
         raise UserError("largest= belongs to inputs='currents'; spikes are 0 or 1")
     check_memory(found.bytes(8 if dtype == "float64" else 4), "the neurons and synapses")
-    network = Network(found.layers[0].neuron.dt, seed=seed, dtype=dtype, threads=threads)
+    network = Network(
+        found.layers[0].neuron.dt, seed=seed, dtype=dtype, threads=threads, device=device
+    )
     populations = {
         layer.name: network.population(layer.neuron, layer.shape, name=layer.name)
         for layer in found.populations

@@ -161,7 +161,8 @@ class Converted:
         total = 0
         for _, projection in self.synapses:
             spikes = self._spikes[projection.pre.name]
-            total += int(spikes.sum((0, 1)) @ np.diff(projection.indptr))
+            degrees = np.diff(projection.builder.download(projection.indptr))
+            total += int(spikes.sum((0, 1)) @ degrees)
         samples: int = next(iter(self._spikes.values())).shape[1]
         return total / samples
 

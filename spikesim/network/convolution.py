@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.errors import UserError
+from spikesim.network.given import whole
 from spikesim.network.rule import LARGEST, Rule
 from spikesim.network.synapses import Synapses
 
@@ -50,17 +51,21 @@ class Convolution(Rule):
     groups: int = 1
 
     def __post_init__(self) -> None:
-        if not 2 <= len(self.shape) <= 4 or min(self.shape) < 1:
+        if np.ndim(self.shape) != 1 or not 2 <= len(self.shape) <= 4:
             raise UserError(f"shape must be (C, L), (C, H, W) or (C, D, H, W), got {self.shape}")
+        for size in self.shape:
+            whole("an entry of shape", size, 1)
         for name, least in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
             sizes = self._sizes(name)
-            if len(sizes) != len(self.shape) - 1 or min(sizes) < least:
+            for size in sizes:
+                whole(name, size, least)
+            if len(sizes) != len(self.shape) - 1:
                 raise UserError(
-                    f"{name} must be >= {least}, one number or one for each of the "
-                    f"{len(self.shape) - 1} axes, got {getattr(self, name)}"
+                    f"{name} must be one number or one for each of the {len(self.shape) - 1} axes, "
+                    f"got {getattr(self, name)}"
                 )
-        if self.channels < 1 or self.groups < 1:
-            raise UserError(f"channels and groups must be >= 1, got {self.channels}, {self.groups}")
+        whole("channels", self.channels, 1)
+        whole("groups", self.groups, 1)
         if self.shape[0] % self.groups or self.channels % self.groups:
             raise UserError(
                 f"{self.groups} groups do not divide {self.shape[0]} source channels and "
@@ -119,7 +124,8 @@ class Convolution(Rule):
 
     def _sizes(self, name: str) -> tuple[int, ...]:
         value: Sizes = getattr(self, name)
-        return value if isinstance(value, tuple) else (value,) * (len(self.shape) - 1)
+        axes = len(self.shape) - 1
+        return (value,) * axes if isinstance(value, int | np.integer | str) else tuple(value)
 
     def _axes(self) -> list[Axis]:
         """The channels and three spatial axes, of which the first may have one position only."""

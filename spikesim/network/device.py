@@ -4,10 +4,13 @@ import torch
 
 from spikesim.errors import BackendError, UserError
 from spikesim.kernels.check import check_cupy
+from spikesim.world import World
 
 
-def chosen(name: str) -> torch.device:
+def chosen(name: str, world: World) -> torch.device:
     """The device of a name: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``.
+
+    Of several processes on a machine ``"cuda"`` gives each another one.
 
     Raises:
         UserError: another name.
@@ -25,7 +28,9 @@ def chosen(name: str) -> torch.device:
         check_cupy()
     except BackendError as error:
         raise BackendError(f"{name!r} cannot serve: {error}, or use device='cpu'") from error
-    index = torch.cuda.current_device() if device.index is None else device.index
+    index = device.index
+    if index is None:
+        index = world.local_rank or torch.cuda.current_device()
     if index >= torch.cuda.device_count():
         raise BackendError(
             f"there is no device {name!r}: torch sees {torch.cuda.device_count()} of CUDA; "

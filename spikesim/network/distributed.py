@@ -12,13 +12,16 @@
 A process has a range of each population (:class:`Share`), the synapses onto it and what arrives
 there, so that the memory for synapses is divided; while a projection is made, each process holds it
 whole. Spikes are exchanged once for each block of steps, which is at most the least delay
-(:mod:`spikesim.network.distributed_exchange`), and within a step where delays are 0. Sums are of
-whole numbers and random numbers keyed by neuron: any number of processes gives the same bits, and a
+(:mod:`spikesim.network.distributed_exchange`), and within a step where delays are 0. A network on
+``"cuda"`` has a device for each process of a machine; these talk by NCCL
+(:mod:`spikesim.network.distributed_device`). Plastic synapses lie with their receivers, and each
+process keeps the traces of all senders, which are functions of the spikes. Sums are of whole
+numbers and random numbers keyed by neuron: any number of processes gives the same bits, and a
 state saved by some is loaded by any other number.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,8 +33,8 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from spikesim.errors import BackendError, Stopped, UserError
-from spikesim.train.distributed import World, process_group, world_from_environment
+from spikesim.errors import Stopped, UserError
+from spikesim.world import World, process_group, world_from_environment
 
 T = TypeVar("T")
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -42,6 +45,7 @@ TILE = 64
 ALONE = World()
 _WORLD: ContextVar[World] = ContextVar("world", default=ALONE)
 _PATIENCE: ContextVar[float] = ContextVar("patience")
+_ENDING: ContextVar[ExitStack] = ContextVar("ending")
 
 
 @contextmanager
@@ -49,7 +53,8 @@ def distributed(timeout: float = 600.0) -> Iterator[World]:
     """Inside, a network is divided among the processes that ``torchrun`` started.
 
     Without ``torchrun`` there is one process, and nothing changes. Threads that start inside do not
-    divide theirs. Nor are networks with plastic synapses, or on a GPU: they are refused.
+    divide theirs. Functions of time are called in each process, and must give the same in all.
+    Networks on a GPU run inside only, and none with plastic synapses.
 
     Args:
         timeout: seconds after which a process that does not answer counts as lost.
@@ -59,15 +64,15 @@ def distributed(timeout: float = 600.0) -> Iterator[World]:
     """
     world = world_from_environment()
     group = process_group(world, torch.device("cpu"), timedelta(seconds=timeout))
-    with group:
-        token, other = _WORLD.set(world), _PATIENCE.set(timeout)
+    with group, ExitStack() as ending:
+        tokens = _WORLD.set(world), _PATIENCE.set(timeout), _ENDING.set(ending)
         try:
             yield world
             with contact():
                 world.wait()  # what the first one keeps for all must outlive them
         finally:
-            _WORLD.reset(token)
-            _PATIENCE.reset(other)
+            for variable, token in zip((_WORLD, _PATIENCE, _ENDING), tokens, strict=True):
+                variable.reset(token)  # type: ignore[attr-defined]
 
 
 def patience() -> float:
@@ -80,22 +85,22 @@ def processes() -> World:
     return _WORLD.get()
 
 
-def sharing(device: torch.device) -> World:
-    """As :func:`processes`, for a network on a device.
+def at_end(act: Callable[[], object]) -> None:
+    """Call something when :func:`distributed` is left, while processes can still talk.
 
     Raises:
-        BackendError: they cannot share one there.
+        UserError: it has been left.
     """
-    world = processes()
-    if world.size > 1 and device.type != "cpu":
-        raise BackendError(f"several processes share a network on the CPU, not on {str(device)!r}")
-    return world
+    ending = _ENDING.get(None)
+    if ending is None:
+        raise UserError("a network of several processes runs inside of distributed()")
+    ending.callback(act)
 
 
 @contextmanager
 def undivided() -> Iterator[None]:
-    """Inside, networks are of this process alone."""
-    token = _WORLD.set(ALONE)
+    """Inside, networks are of this process alone, which keeps its device."""
+    token = _WORLD.set(World(local_rank=processes().local_rank))
     try:
         yield
     finally:

@@ -17,11 +17,11 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spikesim.kernels.engine import Received
+from spikesim.kernels.engine import Call, Received
 from spikesim.network.distributed import Share, contact
 from spikesim.network.distributed_memory import shared
 from spikesim.network.population import Group
-from spikesim.train.distributed import World
+from spikesim.world import World
 
 FEW = 1024
 """Words of a process that go as they are: the time of an exchange is that of a message."""
@@ -40,6 +40,7 @@ class Exchange:
         block: steps.
 
     Attributes:
+        operation: what the engine runs.
         own: ``[block, words]`` of each group: spikes of this process's neurons.
         received: spikes of all neurons of each group.
         room: of a list, in spikes; 0 where bits are sent.
@@ -72,6 +73,7 @@ class Exchange:
             np.int64,
         )
         self._bits = _tensors(self._words)
+        self.operation = Call(self)
         self._shared = shared(world, self._most)
         is_long = self._shared is None and FEW < self._most < MOST
         self._make_room(self._most // SPARE if is_long else 0)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spikesim.errors import Stopped
 from spikesim.network.distributed import gather, patience
-from spikesim.train.distributed import World
+from spikesim.world import World
 
 FOLDER = Path("/dev/shm")
 APART = 8

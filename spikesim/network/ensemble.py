@@ -1,6 +1,6 @@
 """Several independent networks, run together: on a GPU in the same launches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from spikesim.errors import UserError
 from spikesim.network import running
 from spikesim.network.build import Machine
+from spikesim.network.given import real
 from spikesim.network.grid import whole_steps
 from spikesim.network.network import Network
 
@@ -32,10 +33,10 @@ class Ensemble:
     [10.0, 10.0]
     """
 
-    def __init__(self, networks: Sequence[Network]) -> None:
-        if not networks:
-            raise UserError("an ensemble needs a network")
-        self.networks = list(networks)
+    def __init__(self, networks: Iterable[Network]) -> None:
+        self.networks = networks = list(networks) if isinstance(networks, Iterable) else [networks]
+        if not networks or not all(isinstance(net, Network) for net in networks):
+            raise UserError(f"an ensemble needs networks, got {networks}")
         self.dt, self.threads = networks[0].dt, networks[0].threads
         self.device = networks[0].device
         for name in ("dt", "dtype", "device", "step"):
@@ -71,9 +72,11 @@ class Ensemble:
         Raises:
             UserError: as there; or one of them was put to another time than the others.
         """
-        steps = int(whole_steps(ms, self.dt, "run"))
+        steps = int(whole_steps(real("run", ms), self.dt, "run"))
         if len({net.step for net in self.networks}) > 1:
             raise UserError(f"networks are at {[net.time for net in self.networks]} ms")
+        if any(net._player not in (None, self._player) for net in self.networks):
+            raise UserError("a network of this ensemble was run alone or by another one")
         if self._machine is None:
             self._machine = joined([net._built() for net in self.networks])
         probes = [probe for net in self.networks for probe in net.probes]

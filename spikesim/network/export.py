@@ -95,6 +95,8 @@ class Recording:
 def record(network: "Network") -> Recording:
     """What the probes of a network hold.
 
+    Of several processes each must call it, and has what all of them recorded.
+
     Raises:
         UserError: there is none, or two of the spikes of a group.
 
@@ -105,10 +107,11 @@ def record(network: "Network") -> Recording:
     >>> record(net).trains[0].times.tolist()
     [2.0, 5.0, 7.0]
     """
-    spikes = [probe for probe in network.probes if isinstance(probe, SpikeProbe)]
+    probes = [probe.gather() for probe in network.probes]
+    spikes = [probe for probe in probes if isinstance(probe, SpikeProbe)]
     kinds = StateProbe | RateProbe | WeightProbe
-    series = [probe for probe in network.probes if isinstance(probe, kinds)]
-    if not network.probes:
+    series = [probe for probe in probes if isinstance(probe, kinds)]
+    if not probes:
         raise UserError("nothing to export: add net.probe(population, 'spikes') before the run")
     by_group: dict[Group, SpikeProbe] = {}
     for probe in spikes:

@@ -3,18 +3,19 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikesim.errors import UserError
 from spikesim.network import running
 from spikesim.network.build import Machine, build
+from spikesim.network.given import real
 from spikesim.network.grid import whole_steps
 from spikesim.network.parts import Parts
 from spikesim.network.plasticity.probe import WeightProbe, make_weight_probe
 from spikesim.network.population import Group, Population
 from spikesim.network.probe import Probe, RateProbe, SpikeProbe, StateProbe, make_probe
 from spikesim.network.projection import Projection
+from spikesim.network.saved import put, whole_state
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,7 +126,7 @@ class Network(Parts):
                 The name of a state variable: ``.times`` and ``.values [times, neurons]``.
                 Of a projection ``"weight"``: ``.times`` and ``.values [times, synapses]``.
             neurons: indices of those to record; by default all.
-            synapses: those to record, in the order of ``projection.table()``; by default all.
+            synapses: those to record, in the order of ``projection.gather()``; by default all.
             every: ms between two values; by default each step, and 1 ms for ``"rate"`` and
                 ``"weight"``.
 
@@ -159,7 +160,7 @@ class Network(Parts):
                 (:mod:`spikesim.network.quantum`); a cycle of zero delays; too little memory; it
                 is of an ensemble.
         """
-        steps, machine = int(whole_steps(ms, self.dt, "run")), self._built()
+        steps, machine = int(whole_steps(real("run", ms), self.dt, "run")), self._built()
         if self._player is not None and self._player.machine is not machine:
             raise UserError("this network is of an ensemble, which runs it")
         if self._player is None or self._player.probes != self.probes:
@@ -178,41 +179,20 @@ class Network(Parts):
         if self._player is not None:
             self._player.fetch(self.step)
         machine.catch_up()
-        arrays, shares = machine.arrays(), machine.shares()
-        whole = {name: shares[name].whole(arrays[name]) for name in shares}
-        copies = {name: array.copy() for name, array in (arrays | whole).items()}
-        return {"step": np.array(self.step), **copies}
+        return whole_state(self.step, machine.arrays(), machine.divisions())
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Continue from :meth:`state_dict`; probes forget what they recorded.
 
         Raises:
-            UserError: it is of another network.
+            UserError: it is of another network; names what is missing, unknown or of another shape.
         """
-        arrays, shares = self._built().arrays(), self._built().shares()
-        expected = {"step", *arrays}
-        if set(state) != expected:
-            names = sorted(expected ^ set(state))
-            raise UserError(f"this state is of another network: they differ in {names[0]!r}")
-        for name, array in arrays.items():
-            given, shape = np.asarray(state[name]), array.shape
-            if name in shares:
-                shape = *shape[:-1], shares[name].limits[-1]
-            if given.shape != shape or given.dtype != array.dtype:
-                raise UserError(
-                    f"this state is of another network: {name!r} is {given.dtype} "
-                    f"{list(given.shape)}, here {array.dtype} {list(shape)}"
-                )
-            if name.endswith(".quantum") and given != array:
-                raise UserError(
-                    f"this state is of another network: {name!r} is {given}, not {array}"
-                )
+        machine = self._built()
         if self._player is not None:
             self._player.fetch(self.step)  # an ensemble has other networks too
+        self.step = put(state, machine.arrays(), machine.divisions())
+        if self._player is not None:
             self._player.forget()
-        for name, array in arrays.items():
-            array[...] = shares[name].own(state[name]) if name in shares else state[name]
-        self.step = int(state["step"])
         for probe in self.probes:
             probe.step = self.step
             probe.clear()
@@ -223,8 +203,10 @@ class Network(Parts):
         Args:
             first, last: what to show, ms; by default all.
 
+        Of several processes each must call it, and has the picture of all neurons.
+
         Raises:
-            UserError: no probe.
+            UserError: no probe, or nothing recorded then.
         """
         from spikesim.network.plot import plot  # matplotlib takes a while to import
 

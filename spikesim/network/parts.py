@@ -1,7 +1,6 @@
 """What a network consists of: populations, projections and drives."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -13,9 +12,12 @@ from spikesim.kernels.builder_cupy import CudaBuilder
 from spikesim.kernels.builder_numba import CpuBuilder
 from spikesim.network.connect import Rule
 from spikesim.network.device import chosen
-from spikesim.network.distributed import share, sharing
+from spikesim.network.distributed import processes, share
+from spikesim.network.events import spikes_of
+from spikesim.network.given import real, whole
+from spikesim.network.grid import step_size
+from spikesim.network.plasticity.eprop_projection import learning
 from spikesim.network.plasticity.modulator import Modulator
-from spikesim.network.plasticity.projection import PlasticProjection
 from spikesim.network.plasticity.rule import Plasticity
 from spikesim.network.population import Group, Population, Size, SpikeTrains
 from spikesim.network.projection import Projection, ProjectionMaker, make_projection
@@ -38,20 +40,16 @@ class Parts:
         threads: int,
         device: str,
     ) -> None:
-        if not 0 < dt < np.inf:
-            raise UserError(f"dt must be > 0 ms and finite, got {dt}")
+        self.dt = step_size(dt)
         if dtype not in ("float32", "float64"):
             raise UserError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-        if not isinstance(threads, int) or threads < 1:
-            raise UserError(f"threads must be a whole number >= 1, got {threads!r}")
-        if not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise UserError(f"seed must be a whole number from 0 to 2**63 - 1, got {seed!r}")
-        self.dt, self.seed, self.threads = float(dt), seed, threads
-        self.dtype, self.device = np.dtype(dtype), chosen(device)
-        self.world = sharing(self.device)
-        self.builder: Builder = CpuBuilder(threads)
+        self.threads = whole("threads", threads, 1, 1024)
+        self.seed = whole("seed", seed, 0, 2**63 - 1)
+        self.world = processes()
+        self.dtype, self.device = np.dtype(dtype), chosen(device, self.world)
+        self.builder: Builder = CpuBuilder(self.threads)
         if self.device.type == "cuda":
-            self.builder = CudaBuilder(self.device, threads)
+            self.builder = CudaBuilder(self.device, self.threads)
         self.groups: list[Group] = []
         self.projections: list[Projection] = []
         self.drives: list[Drive] = []
@@ -137,16 +135,7 @@ class Parts:
             sensor_size: ``(W, H, P)``; the source has the shape ``(P, H, W)``.
             name: unique in the network.
         """
-        wide, high, polarities = sensor_size
-        shape = (polarities, high, wide)
-        place = (events["p"].astype(np.int64), events["y"], events["x"])
-        wrong = next(
-            (p for p, n in zip(place, shape, strict=True) if ((p < 0) | (p >= n)).any()), None
-        )
-        if wrong is not None:
-            raise UserError(f"events lie outside of a sensor of (W, H, P) = {sensor_size}")
-        senders = np.ravel_multi_index(place, shape)
-        return self.spikes(events["t"] * 1e-3, senders, shape, name=name)
+        return self.spikes(*spikes_of(events, sensor_size), name=name)
 
     def connect(
         self,
@@ -188,12 +177,14 @@ class Parts:
                 plasticity rule, or too little memory.
         """
         self._open("connect")
-        for group in (pre, post):
-            self._check_own(group)
+        self._check_own(pre)
+        self._check_post(post)
+        if plasticity is not None and not isinstance(plasticity, Plasticity):
+            raise UserError(f"plasticity must be a rule such as PairSTDP(), got {plasticity!r}")
         name = self._name(name, f"{pre.name} -> {post.name}")
         make: ProjectionMaker = Projection
         if plasticity is not None:
-            make = partial(PlasticProjection, plasticity=plasticity, modulator=modulator)
+            make = learning(plasticity, modulator)
         elif modulator is not None:
             raise UserError(f"{name}: a modulator needs a plasticity with an eligibility")
         projection = make_projection(
@@ -236,8 +227,9 @@ class Parts:
             name: for errors.
         """
         self._open("poisson")
-        self._check_own(post)
+        self._check_post(post)
         name = self._name(name, f"poisson -> {post.name}")
+        weight = real(f"weight of {name}", weight)
         where = post.receptor(receptor, low=min(weight, 0.0), high=max(weight, 0.0))
         how = {"every": every, "largest": largest}
         return self._drive(Poisson(name, post, where, rate, weight, **how, dt=self.dt))
@@ -265,7 +257,7 @@ class Parts:
             name: for errors.
         """
         self._open("current")
-        self._check_own(post)
+        self._check_post(post)
         name = self._name(name, f"current -> {post.name}")
         where = post.current_receptor(receptor)
         how = {"every": every, "largest": largest}
@@ -290,7 +282,7 @@ class Parts:
             name: for errors.
         """
         self._open("noise")
-        self._check_own(post)
+        self._check_post(post)
         name = self._name(name, f"noise -> {post.name}")
         return self._drive(Noise(name, post, post.current_receptor(receptor), mean, std, self.dt))
 
@@ -334,17 +326,22 @@ class Parts:
 
     def _check_own(self, group: Group) -> None:
         if not any(group is own for own in self.groups):
-            raise UserError(f"{getattr(group, 'name', group)!r} is not of this network")
+            name = group.name if isinstance(group, Group) else group
+            raise UserError(f"{name!r} is not of this network: pass what population() returned")
+
+    def _check_post(self, post: Population) -> None:
+        self._check_own(post)
+        if not isinstance(post, Population):
+            raise UserError(f"{post.name} is given; only a population can receive")
 
     def _name(self, name: str | None, default: str) -> str:
         parts: list[Group | Projection | Drive | Modulator]
         parts = [*self.groups, *self.projections, *self.drives, *self.modulators]
         taken = {part.name for part in parts}
         if name is not None:
-            if not name or name in taken:
-                raise UserError(
-                    f"the name {name!r} is {'taken' if name else 'empty'}; give another"
-                )
+            if not name or not isinstance(name, str) or name in taken:
+                why = "taken" if name in taken else "empty or no text"
+                raise UserError(f"the name {name!r} is {why}; give another")
             return name
         others = (f"{default} {n}" for n in range(2, len(taken) + 3))
         return next(n for n in (default, *others) if n not in taken)

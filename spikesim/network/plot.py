@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from spikesim.errors import UserError
+from spikesim.network.given import real
 from spikesim.network.plot_distributions import KINDS, distributions
 from spikesim.network.plot_panels import STYLE, Weights, Window, raster, rates, traces, weights
 from spikesim.network.probe import Probe, RateProbe, SpikeProbe, StateProbe
@@ -23,7 +24,10 @@ COLORS = ("#2b6cb0", "#d1495b", "#3d9970", "#e09f3e", "#7a5195", "#17a2b8", "#8d
 
 def plot(network: "Network", first: float, last: float) -> "Figure":
     """The picture of :meth:`Network.plot`."""
-    return picture(network.probes, first, last)
+    begin, end = max(real("first", first), 0.0), min(real("last", last), network.time)
+    if network.probes and not begin < end:
+        raise UserError(f"nothing to plot between {first} and {last} ms, now is {network.time} ms")
+    return picture([probe.gather() for probe in network.probes], begin, end)
 
 
 def picture(probes: Sequence[Probe | Weights], first: float, last: float) -> "Figure":

@@ -69,6 +69,7 @@ class Window(SpikeProbe):
         begin = max(round(first / probe.dt), probe.first)
         chosen = probe.neurons if neurons is None else neurons
         super().__init__(probe.group, chosen, probe.dt, begin)
+        self.neurons = chosen  # of all processes, if the probe was gathered
         self.step = max(min(round(last / probe.dt), probe.step), begin)
         part = slice(*np.searchsorted(probe.steps, (begin, self.step)))
         steps, senders = probe.steps[part], probe.senders[part]

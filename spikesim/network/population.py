@@ -14,10 +14,12 @@ from spikesim.constraint import TimeConstant
 from spikesim.counts import emitted
 from spikesim.errors import UserError, nearest
 from spikesim.network.distributed import Share
+from spikesim.network.given import check_held, reals, whole
+from spikesim.network.grid import LONGEST
 from spikesim.network.memory import check_memory
 from spikesim.network.values import Value, resolve
 from spikesim.neuron import Neuron
-from spikesim.types import Number
+from spikesim.types import Named, Number
 
 Size: TypeAlias = int | tuple[int, ...]
 Real: TypeAlias = NDArray[np.floating[Any]]
@@ -28,11 +30,8 @@ class Group:
 
     def __init__(self, name: str, size: Size) -> None:
         self.name = name
-        self.shape = (size,) if isinstance(size, int | np.integer) else tuple(size)
-        if not self.shape or not all(
-            isinstance(n, int | np.integer) and n >= 1 for n in self.shape
-        ):
-            raise UserError(f"size of {name} must be whole numbers >= 1, got {size!r}")
+        axes = np.atleast_1d(np.asarray(size, object)).tolist()
+        self.shape = tuple(whole(f"size of {name}", n, 1) for n in axes or [size])
         self.size = math.prod(self.shape)
         if self.size >= 2**31:
             raise UserError(f"size of {name} is {self.size}; at most 2**31 - 1 neurons fit")
@@ -52,8 +51,9 @@ class Group:
             return np.arange(self.size, dtype=np.int32)
         wanted = np.atleast_1d(np.asarray(neurons))
         if wanted.ndim != 1 or not (wanted.dtype.kind in "iu" or wanted.size == 0):
+            cure = ", such as np.flatnonzero(mask)" if wanted.dtype.kind == "b" else ""
             raise UserError(
-                f"neurons of {self.name} must be a list of whole numbers, got {neurons!r}"
+                f"neurons of {self.name} must be a list of whole numbers{cure}, got {neurons!r}"
             )
         wrong = (wanted < 0) | (wanted >= self.size)
         if wrong.any():
@@ -88,34 +88,48 @@ class Population(Group):
         seed: int,
     ) -> None:
         super().__init__(name, size)
-        self.neuron = _at_step(neuron, dt, name)
-        check_memory(8 * self.size * (2 + len(self.neuron.states)), f"the neurons of {name}")
+        own = _at_step(neuron, dt, name)
+        check_memory(8 * self.size * (2 + len(own.states)), f"the neurons of {name}")
         self.dtype = dtype
-        self.receptors = self.neuron.inputs
-        # Constants of a step are computed in float64, whatever the states are stored in.
-        like = torch.zeros(1, *self.shape, dtype=torch.float64)
-        values = self.neuron.values(like)
-        self.parameters: dict[str, float | Real] = {
-            key: self._flat(key, value) for key, value in self.neuron.bound().values(values).items()
-        }
-        start = self.neuron.initial(values)
+        self.receptors = own.inputs
         self.state: dict[str, Real] = {}
-        for key in self.neuron.states:
-            self.state[key] = np.empty(self.size, dtype)
-            self.state[key][:] = self._flat(key, start[key])
+        self.take(own)
+        if not isinstance(initial, Mapping):
+            raise UserError(f"initial of {name} must be such as {{'v': -60.0}}, got {initial!r}")
         for key, value in initial.items():
             if key not in self.state:
                 raise UserError(f"{name} has no state {key!r}" + nearest(key, self.neuron.states))
             try:
-                self.state[key][:] = resolve(value, self.size, seeds.key(seed, key))
+                values = resolve(value, self.size, seeds.key(seed, key))
+                check_held("value", values, dtype)
+                self.state[key][:] = values
             except UserError as error:
                 raise UserError(f"initial {key} of {name}: {error}") from error
+
+    def take(self, neuron: Neuron) -> None:
+        """Run as a model whose states are those so far, which stay as they are, and maybe more."""
+        self.neuron = neuron
+        values = self.values()
+        self.parameters: dict[str, float | Real] = {
+            key: self._flat(key, value) for key, value in neuron.bound().values(values).items()
+        }
+        start = neuron.initial(values)
+        for key in neuron.states:
+            if key not in self.state:
+                self.state[key] = np.empty(self.size, self.dtype)
+                self.state[key][:] = self._flat(key, start[key])
+
+    def values(self) -> Named:
+        """Parameters and constants of the model, which broadcast against a step ``[1, ...]``."""
+        # Constants of a step are computed in float64, whatever the states are stored in.
+        return self.neuron.values(torch.zeros(1, *self.shape, dtype=torch.float64))
 
     def _flat(self, key: str, value: Number) -> float | Real:
         """A number, or one value per neuron, from what broadcasts against a step ``[1, ...]``."""
         array = np.asarray(value, np.float64)
         if np.isnan(array).any():
             raise UserError(f"{key} of {self.name} is not a number")
+        check_held(f"{key} of {self.name}", array[np.isfinite(array)], self.dtype)
         if array.size == 1:
             return float(array.reshape(()))
         return np.broadcast_to(array, (1, *self.shape)).reshape(-1).astype(self.dtype)
@@ -161,10 +175,14 @@ class SpikeTrains(Group):
         self, times: ArrayLike, senders: ArrayLike, size: Size, *, name: str, dt: float
     ) -> None:
         super().__init__(name, size)
-        when = np.asarray(times, dtype=np.float64).reshape(-1)
-        if not (np.isfinite(when) & (when >= 0)).all():
-            raise UserError(f"times of {name} must be finite and >= 0 ms")
-        who = self.chosen(np.asarray(senders).reshape(-1)) if when.size else np.zeros(0, np.int32)
+        when = reals(f"times of {name}", times).reshape(-1)
+        if (when < 0).any():
+            raise UserError(f"times of {name} must be >= 0 ms, got {when.min():g}")
+        if (when > LONGEST * dt).any():
+            raise UserError(
+                f"times of {name} reach {when.max():g} ms, more than 2**62 steps of dt = {dt} ms"
+            )
+        who = self.chosen(np.asarray(senders).reshape(-1))
         if when.shape != who.shape:
             raise UserError(f"{name} has {when.size} times and {who.size} senders; give one each")
         step = np.maximum(np.ceil(when / dt - 1e-6).astype(np.int64) - 1, 0)

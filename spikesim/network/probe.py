@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikesim.errors import UserError, nearest
 from spikesim.network.distributed import gather
-from spikesim.network.grid import whole_steps
+from spikesim.network.grid import period
 from spikesim.network.population import Group, Population, Real, spikes_only
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -64,13 +64,12 @@ class SpikeProbe(Probe):
 
     def take(self, bits: NDArray[np.uint32]) -> None:
         """Keep the spikes of the next steps, ``[steps, words]``."""
-        row, sender = decoded(bits)
-        sender += np.int32(self.group.share.first)
+        steps, senders = decoded(bits, self.step, self.group.share.first)
         if self._mask is not None:
-            kept = self._mask[sender]
-            row, sender = row[kept], sender[kept]
-        self._steps.append(row + self.step)
-        self._senders.append(sender)
+            kept = self._mask[senders]
+            steps, senders = steps[kept], senders[kept]
+        self._steps.append(steps)
+        self._senders.append(senders)
         self.step += len(bits)
 
     def clear(self) -> None:
@@ -110,7 +109,7 @@ class SpikeProbe(Probe):
     @property
     def rate(self) -> float:
         """Mean rate of the neurons watched, Hz; 0 before anything is recorded."""
-        seconds = self.duration * 1e-3 * self.neurons.size
+        seconds = self.duration * 1e-3 * np.unique(self.neurons).size
         return len(self) / seconds if seconds else 0.0
 
 
@@ -168,7 +167,7 @@ class RateProbe(SampledProbe):
         """Mean rate in each bin, Hz."""
         counts, bins = _joined(self._counts), self.recorded
         binned = counts[: bins * self.every].reshape(bins, self.every).sum(1)
-        many = max(self.neurons.size, 1)  # a process may have none
+        many = max(np.unique(self.neurons).size, 1)  # a process may have none
         return np.asarray(binned / (self.every * self.dt * 1e-3 * many))
 
 
@@ -234,32 +233,37 @@ def make_probe(
     if what != "rate" and what not in states:
         known = ("spikes", "rate", *states)
         raise UserError(f"{group.name} has no {what!r} to probe" + nearest(what, known))
-    steps = 0 if every is None else int(whole_steps(every, dt, "every"))
-    if every is not None and steps < 1:
-        raise UserError(f"every must be at least one step, dt = {dt} ms, got {every} ms")
     if what == "rate":
-        return RateProbe(group, neurons, steps or max(round(1.0 / dt), 1), dt, step)
+        bins = max(round(1.0 / dt), 1) if every is None else period(every, dt)
+        return RateProbe(group, neurons, bins, dt, step)
     assert isinstance(group, Population)
-    return StateProbe(group, what, neurons, steps or 1, dt, step)
+    return StateProbe(group, what, neurons, 1 if every is None else period(every, dt), dt, step)
 
 
-def decoded(bits: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Rows and neurons of the ones in ``[rows, words]``, in this order.
+def decoded(
+    bits: NDArray[np.uint32], step: int, neuron: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Steps and neurons of the ones in ``[steps, words]``, in this order.
 
-    >>> decoded(np.array([[0, 5]], np.uint32))[1].tolist()
-    [32, 34]
+    >>> steps, neurons = decoded(np.array([[0, 0], [0, 5]], np.uint32), step=10, neuron=64)
+    >>> steps.tolist(), neurons.tolist()
+    ([11, 11], [96, 98])
     """
-    # Flat and of truth values: numpy finds those several times faster.
-    words = np.flatnonzero(bits != 0)
-    ones = np.unpackbits(bits.reshape(-1)[words].view(np.uint8), bitorder="little")
-    which, bit = np.divmod(np.flatnonzero(ones.view(np.bool_)), 32)
-    row, word = np.divmod(words[which], bits.shape[1])
-    return row, (word * 32 + bit).astype(np.int32)
+    from spikesim.kernels.spikes_numba import list_rows
+
+    count = int(_ones(bits).sum())
+    steps, neurons = np.empty(count, np.int64), np.empty(count, np.int32)
+    list_rows(bits, step, neuron, steps, neurons)
+    return steps, neurons
 
 
-def _ones(words: NDArray[np.uint32]) -> NDArray[np.int64]:
+def _ones(bits: NDArray[np.uint32]) -> NDArray[np.int64]:
     """Ones in each row."""
-    return np.bincount(decoded(words)[0], minlength=len(words)).astype(np.int64)
+    from spikesim.kernels.spikes_numba import count_rows
+
+    counts = np.empty(len(bits), np.int64)
+    count_rows(bits, counts)
+    return counts
 
 
 def _joined(parts: list[NDArray[Scalar]]) -> NDArray[Scalar]:

@@ -13,10 +13,13 @@ from spikesim.kernels.builder import Array, Builder, Rows
 from spikesim.kernels.engine import Ring
 from spikesim.kernels.exchange import own_synapses
 from spikesim.network.connect import Rule
+from spikesim.network.distributed import gather
+from spikesim.network.distributed_arrays import BySynapse
+from spikesim.network.given import check_held
 from spikesim.network.grid import whole_steps
 from spikesim.network.memory import check_memory
 from spikesim.network.population import Group, Population, spikes_only
-from spikesim.network.quantum import quanta
+from spikesim.network.quantum import SHARE, Sizes, quanta
 from spikesim.network.rule import DrawnRule
 from spikesim.network.synapses import Synapses
 from spikesim.network.values import Distribution, Value, resolve
@@ -48,9 +51,11 @@ class Projection:
             ``delay * post.size + target``. Of several processes each counts its own neurons.
         weight: one number, or ``[synapses]``, in units of ``quantum``.
         quantum: of the receptor, once the network is built.
+        division: of its synapses among processes; ``None`` where this one has all.
     """
 
     is_plastic = False
+    division: BySynapse | None = None
 
     def __init__(
         self,
@@ -69,10 +74,16 @@ class Projection:
         self.indptr, target = rows
         self._count = len(target)
         low, high = self._limits(weight, 0)
+        if not np.isfinite(high - low):
+            raise UserError(
+                f"weights of {name} lie between {low:g} and {high:g}, more than {post.dtype} holds"
+            )
         self.receptor = post.receptor(receptor, low=low, high=high)
         self.weight: float | Array = weight if low < high else float(low)
         self.quantum = 1.0
         least, largest = self._limits(delay, 1)
+        if largest >= LONGEST:  # where a draw ends
+            raise UserError(f"delays of {name} reach {LONGEST} steps of dt = {dt} ms: bound them")
         self.least_delay, self.largest_delay = int(least), int(largest)
         self.delay = self.least_delay if self.least_delay == self.largest_delay else None
         slots = 1 if self.delay is not None else self.largest_delay + 1
@@ -98,6 +109,20 @@ class Projection:
             return abs(self.weight * self.quantum) if len(self) else 0.0
         return float(self._tally[0].sum()) / self._nonzero
 
+    def sizes(self, least: float) -> Sizes | None:
+        """How many weights that are not 0 are below a size; ``None`` where none need be.
+
+        Of several processes every one must call it.
+        """
+        if self.is_plastic or isinstance(self.weight, int | float):
+            return None
+        above = self.builder.count_nonzero(self.builder.whole(self.weight, 2.0 * least))
+        share = 1.0 - sum(gather(self.post.share.world, above)) / self._nonzero
+        if share <= SHARE:
+            return None
+        own = np.abs(self.builder.download(self.weight))
+        return Sizes(share, float(own[own > 0].min(initial=np.inf)), float(own.max(initial=0.0)))
+
     @cached_property
     def _nonzero(self) -> int:
         return self.builder.count_nonzero(self.weight)
@@ -108,18 +133,12 @@ class Projection:
         return self.builder.tally(self.place, weight, self.post.size)
 
     def keep_own(self) -> None:
-        """Keep the synapses onto this process's neurons; sums, and ``len``, stay those of all.
-
-        Raises:
-            UserError: they are plastic.
-        """
+        """Keep the synapses onto this process's neurons; sums, and ``len``, stay those of all."""
         if self.post.share.is_whole:
             return
-        if self.is_plastic:
-            raise UserError(f"{self.name}: plastic synapses run in one process only")
         self.at_most(), self.typical()  # which remember what they count
         weight = self.weight
-        self.indptr, self.place, own = own_synapses(
+        self.indptr, self.place, own, starts = own_synapses(
             self.indptr,
             self.place,
             None if isinstance(weight, int | float) else weight,
@@ -129,6 +148,8 @@ class Projection:
             slots=1 if self.delay is not None else self.largest_delay + 1,
         )
         self.weight = weight if own is None else own
+        begins, indptr = (self.builder.download(array) for array in (starts, self.indptr))
+        self.division = BySynapse(begins, indptr, len(self), self.post.share)
 
     def settle(self, ring: Ring) -> int | Array:
         """The weights in whole quanta of a ring; from now on they are stored so."""
@@ -143,7 +164,7 @@ class Projection:
         """All synapses as arrays ``pre``, ``post``, ``weight`` and ``delay`` (ms), one entry each.
 
         They are ordered by ``pre``, then ``post``. Of several processes each has those onto its own
-        neurons.
+        neurons; :meth:`gather` has all.
         """
         share = self.post.share
         indptr, place = (self.builder.download(array) for array in (self.indptr, self.place))
@@ -156,6 +177,13 @@ class Projection:
             "weight": np.broadcast_to(weight * self.quantum, size).copy(),
             "delay": (np.full(size, self.delay) if same else place // share.count) * self.dt,
         }
+
+    def gather(self) -> dict[str, NDArray[Any]]:
+        """The :meth:`table` as one process would have it; every process must call it."""
+        tables = gather(self.post.share.world, self.table())
+        whole = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+        order = np.argsort(whole["pre"], kind="stable")  # receivers ascend with the processes
+        return {name: values[order] for name, values in whole.items()}
 
     def _limits(self, values: float | Array, without: float) -> tuple[float, float]:
         """The least and the largest; those of no synapses are given."""
@@ -183,8 +211,8 @@ def make_projection(
     make: ProjectionMaker = Projection,
 ) -> Projection:
     """The projection that :meth:`Network.connect` was asked for, as ``make`` makes it."""
-    if not isinstance(post, Population):
-        raise UserError(f"{name}: {post.name} is given; only a population can receive")
+    if not isinstance(rule, Rule):
+        raise UserError(f"{name}: rule must be one such as FixedProbability(0.1), got {rule!r}")
     spikes_only(pre)
     sizes, same, dtype = (pre.size, post.size), pre is post, post.dtype.name
     delay = dt if delay is None else delay
@@ -207,10 +235,10 @@ def make_projection(
         else:
             synapses = rule.build(*sizes, same=same, seed=of_pairs, threads=builder.threads)
             rows = builder.upload(synapses.indptr), builder.upload(synapses.target)
-    with _named(f"weight of {name}"):
+    with _named(name):
         weights = _weights(weight, synapses, key(seed, "weights", name), dtype, builder)
-    with _named(f"delay of {name}"):
-        steps = _steps(delay, synapses, key(seed, "delays", name), dt, builder, name)
+    with _named(name):
+        steps = _steps(delay, synapses, key(seed, "delays", name), dt, builder)
     return make(name, pre, post, receptor, rows, weights, steps, dt=dt, builder=builder)
 
 
@@ -220,22 +248,26 @@ def _weights(
     count = _count(synapses)
     if isinstance(value, Distribution) and count is not None:
         return builder.draw(value.law, count, seed, dtype)
-    found = resolve(value, synapses, seed)
+    found = resolve(value, synapses, seed, "weight")
+    check_held("weight", found, np.dtype(dtype))
     return found if isinstance(found, float) else builder.upload(found.astype(dtype))
 
 
 def _steps(
-    value: Value, synapses: Synapses | int, seed: int, dt: float, builder: Builder, name: str
+    value: Value, synapses: Synapses | int, seed: int, dt: float, builder: Builder
 ) -> int | Array:
     count = _count(synapses)
     if isinstance(value, Distribution) and count is not None:
         return builder.draw_steps(value.law, count, seed, dt)
-    ms = resolve(value, synapses, seed)
+    ms = resolve(value, synapses, seed, "delay")
     if isinstance(value, Distribution):
         steps = np.maximum(np.rint(ms / dt), 1)
     else:
-        steps = np.asarray(whole_steps(ms, dt, f"delay of {name}"))
-    steps = np.minimum(steps, LONGEST)
+        steps = np.asarray(whole_steps(ms, dt, "delay"))
+    if steps.max(initial=0) > LONGEST:
+        raise UserError(
+            f"delay must be at most {LONGEST} steps of dt = {dt} ms, got {np.max(ms):g} ms"
+        )
     return int(steps) if steps.ndim == 0 else builder.upload(steps.astype(np.int32))
 
 
@@ -248,7 +280,7 @@ def _count(synapses: Synapses | int) -> int | None:
 
 def _is_given(value: Value) -> bool:
     """Whether there is a value for each synapse, or a function of it."""
-    return not isinstance(value, Distribution) and (callable(value) or np.ndim(value) > 0)
+    return not isinstance(value, Distribution) and (callable(value) or hasattr(value, "__len__"))
 
 
 def _bytes(value: Value, given: int) -> int:

@@ -3,13 +3,15 @@
 What arrives at a neuron in a step is summed in whole multiples of a quantum, so that the sum is the
 same in any order: by any number of threads, on any device. The quantum is the smallest power of two
 at which no sum can overflow: all synapses at once, the largest Poisson count, the largest current.
-It is refused where it is too coarse for a projection or a drive: the mean size of its weights must
-be :data:`LEAST` quanta.
+It is refused where it is too coarse for what arrives: the mean weight of a projection, and the
+size of a drive, must be :data:`LEAST` quanta; of the weights of a projection that are not 0,
+:data:`SHARE` at most may be below :data:`COARSE` quanta; and no neuron's whole input may be.
 """
 
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,9 +21,24 @@ from spikesim.kernels.engine import Ring, Whole
 
 LEAST = 2**10
 """Quanta of a typical weight: rounding then moves it by less than 0.05 %."""
+COARSE = 32
+"""Quanta of a weight that rounding moves by up to 1/64 of it."""
+SHARE = 1 / 20
+"""Of weights that may be moved by more: those of a distribution that comes close to 0."""
+NOISE = 2.0**-44
+"""Inputs this far below another neuron's are what rounding of float64 leaves in place of 0."""
 
 MARGIN = Fraction(1_000_001, 1_000_000)
 """Sums of floats are rounded themselves."""
+
+
+class Sizes(NamedTuple):
+    """Of the weights of a projection that are not 0."""
+
+    share: float
+    """Below ``COARSE`` quanta."""
+    least: float
+    most: float
 
 
 def quantum(largest: float, count: float, bits: int) -> float:
@@ -50,6 +67,7 @@ def check_resolution(
     sums: NDArray[np.float64],
     quantum: float,
     typical: Mapping[str, float],
+    weights: Mapping[str, Sizes],
     bits: int,
 ) -> None:
     """Refuse a quantum that is too coarse for what arrives.
@@ -59,20 +77,34 @@ def check_resolution(
         sums: the largest sum into each neuron.
         quantum: of the receptor.
         typical: of each projection and drive, the size of its weights.
+        weights: of each projection whose weights differ.
         bits: 32 or 64.
 
     Raises:
-        UserError: a size above 0 and below ``LEAST`` quanta.
+        UserError: a size above 0 and below ``LEAST`` quanta, more than ``SHARE`` of the weights of
+            a projection below ``COARSE``, or all that a neuron gets.
     """
+    worst, reason = int(sums.argmax()), ""
     for name, size in typical.items():
         if 0 < size < LEAST * quantum:
-            worst = int(sums.argmax())
-            cure = "use dtype='float64'" if bits == 32 else "bring the weights closer together"
-            raise UserError(
-                f"{where} neuron {worst}: up to {sums[worst]:.4g} in one step needs a quantum of "
-                f"{quantum:.4g}, too coarse for {name!r} with weights of {size:.4g} "
-                f"(at least {LEAST} quanta): {cure}"
+            reason = f"{name!r} with weights of {size:.4g} (at least {LEAST} quanta)"
+    for name, sizes in weights.items():
+        if sizes.share > SHARE:
+            reason = (
+                f"{sizes.share:.2g} of the weights of {name!r}, which lie between "
+                f"{sizes.least:.4g} and {sizes.most:.4g} in size (at least {COARSE} quanta)"
             )
+    faint = (sums > NOISE * sums[worst]) & (sums < COARSE * quantum)
+    if faint.any():
+        neuron = int(faint.argmax())
+        reason = f"neuron {neuron}, which gets up to {sums[neuron]:.4g} (at least {COARSE} quanta)"
+    if reason:
+        cure = "use dtype='float64', " if bits == 32 else ""
+        raise UserError(
+            f"{where} neuron {worst}: up to {sums[worst]:.4g} in one step needs a quantum of "
+            f"{quantum:.4g}, too coarse for {reason}: {cure}bring the weights closer together, or "
+            "set to 0 what does not matter"
+        )
 
 
 def quanta(values: ArrayLike, ring: Ring) -> Whole:

@@ -59,6 +59,10 @@ class Rule(ABC):
         for name, size in (("n_pre", n_pre), ("n_post", n_post)):
             if not 0 <= size <= LARGEST:
                 raise UserError(f"{name} must be between 0 and {LARGEST}, got {size}")
+        for name in ("autapses", "multapses"):
+            value = getattr(self, name, True)
+            if not isinstance(value, bool | np.bool_):
+                raise UserError(f"{name} must be True or False, got {value!r}")
         if same and n_pre != n_post:
             raise UserError(f"a population of {n_pre} neurons is not one of {n_post}")
         self.check(n_pre, n_post, same)

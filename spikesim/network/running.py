@@ -4,6 +4,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -13,20 +14,21 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from spikesim.kernels.engine import (
-    Call,
     Cells,
     CpuEngine,
+    EPropDelivery,
     Operation,
     SpikeRecorder,
     StateRecorder,
 )
 from spikesim.kernels.engine_cupy import CudaEngine
+from spikesim.kernels.exchange import Exchanged
 from spikesim.network.build import Machine, Stage, renew
-from spikesim.network.distributed import Together
+from spikesim.network.distributed import Together, at_end
 from spikesim.network.plasticity.probe import WeightProbe
 from spikesim.network.population import Group
 from spikesim.network.probe import Probe, RateProbe, SpikeProbe, StateProbe
-from spikesim.train.distributed import World
+from spikesim.world import World
 
 SECONDS = 0.1
 """Wall time that a piece aims at; a person notices 0.2 s."""
@@ -60,6 +62,10 @@ class Player:
         for source in machine.groups.values():
             if isinstance(source, Cells):
                 source.traces = {}
+        for delivery in machine.deliveries.values():
+            if isinstance(delivery, EPropDelivery):
+                for state in delivery.shown:
+                    self._trace(delivery.target, state)
         for probe in probes:
             self._record(probe)
         operations, block = self._operations(), machine.block
@@ -70,10 +76,14 @@ class Player:
             earlier = None if before is None else before.engine
             taken = earlier if isinstance(earlier, CudaEngine) else None
             self.engine = CudaEngine(operations, block, device, taken)
+            if any(isinstance(operation, Exchanged) for operation in operations):
+                at_end(_forgetting(weakref.ref(self.engine)))
         row = sum(recorder.bits.nbytes for recorder in self._spikes.values())
         row += sum(recorder.values.nbytes for recorder in self._states.values())
         self.longest = max(ROOM // max(row, 1), machine.block)
         """Steps of a piece for which there is room."""
+        self.pace = machine.block
+        """Steps of a piece that take ``SECONDS``, as far as runs have shown by now."""
 
     def _record(self, probe: Probe) -> None:
         if isinstance(probe, WeightProbe):
@@ -82,14 +92,19 @@ class Player:
         source = self.machine.groups[probe.group]
         if isinstance(probe, StateProbe):
             assert isinstance(source, Cells)
-            shape, dtype = (self.machine.block, source.count), source.dtype
-            source.traces = {**source.traces, probe.state: np.zeros(shape, dtype)}
-            values = np.zeros((1, probe.neurons.size), dtype)
+            self._trace(source, probe.state)
+            values = np.zeros((1, probe.neurons.size), source.dtype)
             neurons = probe.neurons - np.int32(probe.group.share.first)
             self._states[probe] = StateRecorder(source, probe.state, neurons, values)
         elif probe.group not in self._spikes:
             bits = np.zeros((1, source.spikes.shape[1]), np.uint32)
             self._spikes[probe.group] = SpikeRecorder(source, bits)
+
+    def _trace(self, cells: Cells, state: str) -> None:
+        """Let a state be kept in each step of a block."""
+        if state not in cells.traces:
+            trace = np.zeros((self.machine.block, cells.count), cells.dtype)
+            cells.traces = {**cells.traces, state: trace}
 
     def _operations(self) -> list[Operation]:
         """Inputs; then each group, what records it, and what delivers its spikes.
@@ -113,7 +128,7 @@ class Player:
 
     def _handing_on(self, stage: Stage) -> Iterator[Operation]:
         if stage.exchange is not None:
-            yield Call(stage.exchange)
+            yield stage.exchange.operation
             yield from stage.exchange.received.values()
         for projection, delivery in self.machine.deliveries.items():
             if projection.pre in stage.groups and projection.post.share.count:
@@ -165,6 +180,17 @@ class Player:
                 probe.take(self._spikes[probe.group].bits)
 
 
+def _forgetting(engine: "weakref.ref[CudaEngine]") -> Callable[[], None]:
+    """What lets an engine forget its graph, if it is still there."""
+
+    def act() -> None:
+        found = engine()
+        if found is not None:
+            found.forget_graph()
+
+    return act
+
+
 class Timed(Protocol):
     """What has a time that a run moves on: a network."""
 
@@ -180,7 +206,7 @@ class Timed(Protocol):
 def run(network: Timed, player: Player, steps: int, progress: bool) -> None:
     """Run ``steps`` further, in pieces."""
     first, block = network.step, player.machine.block
-    end, longest = first + steps, block
+    end = first + steps
     player.begin(first)
     with (
         Together(network.world, end) as together,
@@ -188,7 +214,7 @@ def run(network: Timed, player: Player, steps: int, progress: bool) -> None:
         _bar(network, steps, progress) as show,
     ):
         while True:
-            last = min(network.step + min(longest, player.longest), end)
+            last = min(network.step + min(player.pace, player.longest), end)
             if last < end:  # rounds of the engine begin at multiples of the block
                 last = max(last // block * block, network.step + 1)
             if last > network.step:
@@ -202,7 +228,7 @@ def run(network: Timed, player: Player, steps: int, progress: bool) -> None:
             network.step = last
             player.look(last)
             spent = max(time.perf_counter() - began, 1e-6)
-            longest = max(min(int(done * SECONDS / spent), 2 * longest), block)
+            player.pace = max(min(int(done * SECONDS / spent), 2 * player.pace), block)
             show()
     player.end(network.step)
     if is_interrupted:

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikesim.errors import UserError
-from spikesim.network.grid import whole_steps
+from spikesim.network.given import per_neuron, real
+from spikesim.network.grid import period
 from spikesim.network.population import Population
 
 Course: TypeAlias = ArrayLike | Callable[[float], ArrayLike]
@@ -55,13 +56,14 @@ class Drive:
         self.every: int | None = None
         """Steps between two questions to a function; ``None`` where the course is constant."""
         if callable(course):
-            if largest is None or not 0 <= largest < np.inf:
+            most = -1.0 if largest is None else real(f"largest of {name}", largest)
+            if most < 0:
                 raise UserError(
                     f"{name} is a function of time: pass the largest size of its values, finite "
                     f"and >= 0, as largest=..., got {largest}"
                 )
-            self.course, self.size = course, np.array(float(largest))
-            self.every = max(int(whole_steps(dt if every is None else every, dt, "every")), 1)
+            self.course, self.size = course, np.array(most)
+            self.every = period(dt if every is None else every, dt)
         elif every is not None or largest is not None:
             raise UserError(f"{name} is constant: every= and largest= are of functions of time")
         else:
@@ -70,16 +72,7 @@ class Drive:
 
     def fit(self, given: ArrayLike, when: str = "") -> Values:
         """Values as an array, if their shape is right and they are finite."""
-        values = np.asarray(given, dtype=np.float64)
-        values = values.reshape(-1) if values.shape == self.post.shape else values
-        if values.shape not in ((), (self.post.size,)):
-            raise UserError(
-                f"{self.name} gives shape {list(values.shape)}{when}; give one value or one for "
-                f"each of the {self.post.size} neurons"
-            )
-        if not np.isfinite(values).all():
-            raise UserError(f"{self.name} must be finite{when}")
-        return values
+        return per_neuron(self.name, given, self.post.shape, when)
 
     def at(self, step: int) -> Values:
         """The course from ``step`` on.
@@ -160,9 +153,7 @@ class Poisson(Drive):
         largest: float | None = None,
         dt: float,
     ) -> None:
-        if not np.isfinite(weight):
-            raise UserError(f"weight of {name} must be finite, got {weight}")
-        self.weight = float(weight)
+        self.weight = real(f"weight of {name}", weight)
         super().__init__(name, post, receptor, rate, every=every, largest=largest, dt=dt)
         if np.max(self.size) * dt * 1e-3 > LARGEST_MEAN:
             raise UserError(

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from spikesim.errors import UserError
 from spikesim.kernels.connect import words_of
+from spikesim.network.given import probability, real, reals, whole
 from spikesim.network.neighbours import PAIRS, Neighbours
 from spikesim.network.rule import Rule
 from spikesim.network.synapses import Synapses
@@ -99,14 +100,16 @@ class DistanceDependent(Rule):
     _bytes_each = 16
 
     def __post_init__(self) -> None:
-        if not self.radius > 0.0:
+        if not real("radius", self.radius, "> 0", finite=False) > 0.0:
             raise UserError(f"radius must be > 0, got {self.radius}")
+        if not callable(self.profile):
+            raise UserError(f"profile must be one such as FlatProfile(0.1), got {self.profile!r}")
         axes = _positions("pre", self.pre).shape[1]
         if self.post is not None and _positions("post", self.post).shape[1] != axes:
             raise UserError(f"pre has {axes} axes, post {_positions('post', self.post).shape[1]}")
         if self.period is not None:
-            period = np.asarray(self.period, np.float64)
-            if period.shape != (axes,) or not (np.isfinite(period) & (period > 0.0)).all():
+            period = reals("period", self.period)
+            if period.shape != (axes,) or not (period > 0.0).all():
                 raise UserError(f"period must be {axes} lengths > 0, got {self.period}")
 
     def check(self, n_pre: int, n_post: int, same: bool) -> None:
@@ -172,7 +175,13 @@ class DistanceDependent(Rule):
         return self.pre if self.post is None else self.post
 
     def _probability(self, distance: Real) -> Real:
-        p = np.broadcast_to(np.asarray(self.profile(distance), np.float64), distance.shape)
+        p = np.asarray(self.profile(distance))
+        if p.dtype.kind not in "biuf" or p.shape not in ((), distance.shape):
+            raise UserError(
+                f"the profile gives {p.dtype} {list(p.shape)} of {list(distance.shape)} distances; "
+                "a probability is needed for each"
+            )
+        p = np.broadcast_to(p, distance.shape)
         wrong = np.flatnonzero(~((p >= 0.0) & (p <= 1.0)))
         if wrong.size:
             raise UserError(
@@ -194,21 +203,24 @@ def lattice(shape: tuple[int, ...], extent: tuple[float, ...] | None = None) -> 
     [[0.25, 0.25], [0.25, 0.75], [0.75, 0.25], [0.75, 0.75]]
     """
     size = extent if extent is not None else shape
+    if np.ndim(shape) != 1 or np.shape(shape) != np.shape(size):
+        raise UserError(
+            f"shape and extent must have an entry an axis, got {shape!r} and {extent!r}"
+        )
+    for n in shape:
+        whole("an entry of shape", n, 1)
     axes = [(np.arange(n) + 0.5) * (s / n) for n, s in zip(shape, size, strict=True)]
     return np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(shape))
 
 
 def _positions(name: str, values: ArrayLike) -> Real:
-    given = np.asarray(values, np.float64)
-    if given.ndim != 2 or not 1 <= given.shape[1] <= 3 or not np.isfinite(given).all():
-        raise UserError(
-            f"{name} must be finite positions [count, 1 to 3], got shape {list(given.shape)}"
-        )
+    given = reals(f"positions {name}", values)
+    if given.ndim != 2 or not 1 <= given.shape[1] <= 3:
+        raise UserError(f"{name} must be positions [count, 1 to 3], got shape {list(given.shape)}")
     return given
 
 
 def _check_profile(p: float, name: str, length: float) -> None:
-    if not 0.0 <= p <= 1.0:
-        raise UserError(f"p must be a probability between 0 and 1, got {p}")
-    if not length > 0.0:
+    probability(p)
+    if not real(name, length, "> 0", finite=False) > 0.0:
         raise UserError(f"{name} must be > 0, got {length}")

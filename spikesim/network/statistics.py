@@ -49,7 +49,7 @@ def correlation(probe: SpikeProbe, bin_ms: float = 5.0) -> NDArray[np.float64]:
     kept = when < bins
     counts = np.zeros((probe.neurons.size, bins))
     np.add.at(counts, (place[probe.senders[kept]], when[kept]), 1.0)
-    counts = counts[counts.std(1) > 0]
+    counts = counts[np.ptp(counts, 1) > 0] if bins else counts[:0]
     if len(counts) < 2:
         return np.zeros(0)
     pairs: NDArray[np.float64] = np.corrcoef(counts)[np.triu_indices(len(counts), 1)]

@@ -7,6 +7,7 @@ from functools import partial
 from itertools import product
 from typing import Any, TypeVar
 
+from spikesim.errors import UserError
 from spikesim.network.distributed import gather, processes, undivided
 
 T = TypeVar("T")
@@ -18,6 +19,9 @@ def cases(**values: Iterable[Any]) -> list[dict[str, Any]]:
     >>> cases(g=[4.0, 5.0], seed=range(2))[1:3]
     [{'g': 4.0, 'seed': 1}, {'g': 5.0, 'seed': 0}]
     """
+    for name, each in values.items():
+        if not isinstance(each, Iterable) or isinstance(each, str):
+            raise UserError(f"{name} must be a list of values, got {each!r}")
     return [dict(zip(values, case, strict=True)) for case in product(*values.values())]
 
 
@@ -53,6 +57,10 @@ def sweep(
     True
     """
     every, world = list(each), processes()
+    wrong = [case for case in every if not isinstance(case, Mapping)]
+    if wrong or not callable(run):
+        what = f"cases such as {{'seed': 1}}, got {wrong[0]!r}" if wrong else "a function"
+        raise UserError(f"a sweep needs {what}")
     own = every[world.rank :: world.size]
     with undivided():
         attempt = partial(_attempt, run)

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from spikesim.errors import UserError
 from spikesim.kernels.builder import Law
 from spikesim.kernels.builder_numba import CpuBuilder
+from spikesim.network.given import real, reals
 from spikesim.network.synapses import Synapses
 
 __all__ = ["Distribution", "Exponential", "LogNormal", "Normal", "Uniform", "Value", "resolve"]
@@ -36,9 +37,8 @@ class Distribution(ABC):
 
     def __post_init__(self) -> None:
         for entry in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, entry.name)
-            if entry.name != "outside" and np.isnan(value):
-                raise UserError(f"{entry.name} must be a number, got {value}")
+            if entry.name != "outside":
+                real(entry.name, getattr(self, entry.name), "a number", finite=False)
         if self.low > self.high:
             raise UserError(f"low must be <= high, got {self.low} and {self.high}")
         if self.outside not in ("clip", "redraw"):
@@ -137,7 +137,9 @@ Value: TypeAlias = float | ArrayLike | Distribution | OfDistance
 in space, a function of their distances."""
 
 
-def resolve(value: Value, where: Synapses | int, seed: int) -> float | NDArray[np.float64]:
+def resolve(
+    value: Value, where: Synapses | int, seed: int, name: str = "value"
+) -> float | NDArray[np.float64]:
     """One number for all, or one each, in float64.
 
     Args:
@@ -146,6 +148,7 @@ def resolve(value: Value, where: Synapses | int, seed: int) -> float | NDArray[n
             neurons, for arrays of that many entries in any shape. Entries that synapses share
             (those of a convolution) are drawn once and shared.
         seed: of a distribution.
+        name: of the value, for errors.
 
     Raises:
         UserError: an array does not fit, a value is not finite, or there are no distances.
@@ -159,10 +162,7 @@ def resolve(value: Value, where: Synapses | int, seed: int) -> float | NDArray[n
         if isinstance(where, int) or where.distance is None:
             raise UserError("a function of distance needs synapses of a rule that knows positions")
         value = value(where.distance)
-    given = np.asarray(value, np.float64)
-    if not np.isfinite(given).all():
-        place = np.argwhere(~np.isfinite(given))[0].tolist()
-        raise UserError(f"value{place or ''} is {given[tuple(place)]}; it must be finite")
+    given = reals(name, value)
     if given.ndim == 0:
         return float(given)
     if not isinstance(where, int):

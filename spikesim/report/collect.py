@@ -14,9 +14,9 @@ from spikesim.probe import evaluating, record
 from spikesim.readout import readout
 from spikesim.report.data import Clip, ReportData
 from spikesim.train.device import choose_device
-from spikesim.train.distributed import World
 from spikesim.train.outcome import energy_recordings
 from spikesim.train.run import Run
+from spikesim.world import World
 
 if TYPE_CHECKING:
     from spikesim.datasets import EventDataset

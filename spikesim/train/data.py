@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from spikesim.errors import UserError
 from spikesim.seeds import generator
 from spikesim.train.config import Config
-from spikesim.train.distributed import World
+from spikesim.world import World
 
 if TYPE_CHECKING:
     from spikesim.datasets import EventDataset

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spikesim.errors import UserError
 from spikesim.train.config import TrainSettings
-from spikesim.train.distributed import World
+from spikesim.world import World
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

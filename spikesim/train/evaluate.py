@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from spikesim.readout import readout as read_out
 from spikesim.train.data import read_batches
 from spikesim.train.device import autocast
-from spikesim.train.distributed import World
 from spikesim.train.metrics import wilson
+from spikesim.world import World
 
 if TYPE_CHECKING:
     from spikesim.datasets import EventDataset

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spikesim.errors import BackendError, UserError
-from spikesim.train.distributed import World
+from spikesim.world import World
 
 T = TypeVar("T")
 Key: TypeAlias = tuple[object, ...]

@@ -13,10 +13,10 @@ from spikesim.errors import Stopped, UserError
 from spikesim.kernels.backends import ready
 from spikesim.train.config import Config
 from spikesim.train.device import choose_device, prepare
-from spikesim.train.distributed import World, process_group, world_from_environment
 from spikesim.train.progress import Screen
 from spikesim.train.run import Result, Run
 from spikesim.train.training import Training, write_report
+from spikesim.world import World, process_group, world_from_environment
 
 FREE_ON_RESUME = {
     "run.dir", "data.root", "data.workers", "train.device", "train.threads", "train.report",

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from spikesim.neuron import Neuron
-from spikesim.train.distributed import World
 from spikesim.train.later import Later
+from spikesim.world import World
 
 
 class RateMonitor:

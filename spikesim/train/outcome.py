@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from spikesim.train.config import Config
-from spikesim.train.distributed import World
 from spikesim.train.evaluate import Evaluation, evaluate
 from spikesim.train.monitor import RateMonitor
 from spikesim.train.run import Result
+from spikesim.world import World
 
 if TYPE_CHECKING:
     from spikesim.datasets import EventDataset

@@ -23,7 +23,7 @@ from spikesim.seeds import generator, key
 from spikesim.train.config import TrainSettings
 from spikesim.train.data import Batch
 from spikesim.train.device import Upload, autocast, channels_last
-from spikesim.train.distributed import World, synchronise_batch_norm
+from spikesim.train.distributed import synchronise_batch_norm
 from spikesim.train.ema import EMA
 from spikesim.train.graph import Graphs, check_cuda_graph
 from spikesim.train.later import Later
@@ -31,6 +31,7 @@ from spikesim.train.loss import TET, CrossEntropy, Loss
 from spikesim.train.mixup import is_mixed, mixup
 from spikesim.train.monitor import find_non_finite, non_finite_gradients
 from spikesim.train.optim import build_optimizer
+from spikesim.world import World
 
 T = TypeVar("T")
 

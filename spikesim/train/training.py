@@ -30,7 +30,7 @@ from spikesim.train.data import (
     micro_batches,
     read_batches,
 )
-from spikesim.train.distributed import World, share_buffers
+from spikesim.train.distributed import share_buffers
 from spikesim.train.later import Later
 from spikesim.train.metrics import Meter, MetricsFile
 from spikesim.train.monitor import RateMonitor
@@ -40,6 +40,7 @@ from spikesim.train.run import Result, Run, Task, build_model
 from spikesim.train.schedule import learning_rate
 from spikesim.train.step import Pending, Stepper
 from spikesim.train.tensorboard import Scalars
+from spikesim.world import World
 
 
 def write_report(run: Run, screen: Screen) -> None:

@@ -1,7 +1,10 @@
 """Networks through the command line: one line of JSON, files, keys, and mistakes."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +25,7 @@ Refused = Callable[..., None]
 
 KEYS = [
     *("model", "N", "synapses", "dt_ms", "biological_ms", "build_s", "run_s", "cpu_s", "spikes"),
-    *("rate_hz", "cv_isi", "device", "threads", "seed"),
+    *("rate_hz", "cv_isi", "device", "threads", "processes", "seed"),
 ]
 SMALL = ("brunel", "scale=0.02", "seed=3")
 
@@ -52,10 +55,38 @@ def test_json_is_one_line_that_a_script_of_the_same_network_confirms(spikesim: C
         "cv_isi": pytest.approx(np.nanmean(np.concatenate([*map(cv_isi, probes)])), abs=1e-4),
         "device": "cpu",
         "threads": 2,
+        "processes": 1,
         "seed": 3,
     }
     assert {key: document[key] for key in wanted} == wanted
     assert all(document[key] > 0 for key in ("build_s", "run_s", "cpu_s"))  # type: ignore[operator]
+
+
+def test_processes_share_a_network_and_the_first_one_writes(tmp_path: Path) -> None:
+    """The same line and the same spikes as one process, said and written once."""
+    command = ["-m", "spikesim", "simulate", *SMALL, "--ms", "30", "--json"]
+    several = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    documents, spikes = [], []
+    for before, name in (([], "one.npz"), (several, "two.npz")):
+        ran = subprocess.run(
+            [sys.executable, *before, *command, "--spikes", str(tmp_path / name)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert ran.returncode == 0, ran.stderr
+        (only,) = ran.stdout.splitlines()
+        documents.append(json.loads(only))
+        spikes.append(load(tmp_path / name).merged())
+        assert ran.stderr.count("simulate brunel") == 1
+    one, two = documents
+    assert (one["processes"], two["processes"]) == (1, 2)
+    for key in set(KEYS) - {"build_s", "run_s", "cpu_s", "processes"}:
+        assert one[key] == two[key], key
+    assert len(spikes[0][0]) == one["spikes"] > 10
+    for mine, other in zip(*spikes, strict=True):
+        np.testing.assert_array_equal(mine, other)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -155,7 +186,9 @@ def test_values_have_the_types_of_the_signature() -> None:
         (("brunel", "regime=IA"), ("regime", "one of AI, SR", "IA")),
         (("brunel", "dtype=float16"), ("dtype", "float32", "float16")),
         (("brunel", "scale=0"), ("scale must be > 0",)),
-        (("brunel", "threads=0"), ("threads", ">= 1")),
+        (("brunel", "threads=0"), ("threads", "from 1 to 1024")),
+        (("brunel", "dt=0"), ("dt must be > 0 ms", "got 0.0")),
+        (("brunel", "seed=1", "seed=2"), ("seed is given twice",)),
         (("brunel", "device=gpu"), ("device", "cuda", "gpu")),
         (("cuba", "weights=1"), ("weights", "a list [a number, a number]")),
         (("cuba", "regime=AI"), ("unknown setting 'regime'",)),

@@ -26,6 +26,7 @@ from spikesim.neurons import (
     LIF,
     PLIF,
     AdEx,
+    ALIFCondExp,
     HodgkinHuxley,
     Izhikevich,
     LIFAlpha,
@@ -188,6 +189,13 @@ CASES: dict[str, Case] = {
     "ILIF": Case(ILIF),
     "LIFAlpha": Case(LIFAlpha, {"t_ref": 2.0}, 20, (2, 70), spread="neuron", scale=150.0),
     "LIFCondExp": Case(LIFCondExp, steps=20, dtype=torch.float64, scale=20.0, bitwise=False),
+    "ALIFCondExp": Case(
+        ALIFCondExp,
+        {"v_threshold": -60.0, "theta_plus": 1.0, "tau_theta": 50.0},
+        dtype=torch.float64,
+        scale=2.0,
+        bitwise=False,
+    ),
     "AdEx": Case(
         AdEx, {"scheme": "rk4", "t_ref": 1.0}, dtype=torch.float64, scale=150.0, bitwise=False
     ),

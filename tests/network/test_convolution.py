@@ -44,10 +44,10 @@ def test_synapses_are_the_dense_matrix_of_torch(rule: Convolution) -> None:
     [
         (lambda: Convolution((3,), 4, 3), r"shape must be \(C, L\)"),
         (lambda: Convolution((3, 4, 4), 4, (3, 3, 3)), "one for each of the 2 axes"),
-        (lambda: Convolution((3, 4, 4), 4, 3, stride=0), "stride must be >= 1"),
-        (lambda: Convolution((3, 4, 4), 4, 3, padding=-1), "padding must be >= 0"),
+        (lambda: Convolution((3, 4, 4), 4, 3, stride=0), "stride must be a whole number >= 1"),
+        (lambda: Convolution((3, 4, 4), 4, 3, padding=-1), "padding must be a whole number >= 0"),
         (lambda: Convolution((3, 4, 4), 4, 3, groups=2), "2 groups do not divide 3"),
-        (lambda: Convolution((3, 4, 4), 0, 3), "channels and groups must be >= 1"),
+        (lambda: Convolution((3, 4, 4), 0, 3), "channels must be a whole number >= 1"),
         (lambda: Convolution((3, 4, 4), 4, 7), "does not fit into"),
         (lambda: Convolution((3, 4, 4), 4, 3).build(47, 16), "source has 47 neurons"),
         (lambda: Convolution((3, 4, 4), 4, 3).build(48, 15), "target has 15 neurons"),

@@ -41,7 +41,7 @@ def test_what_an_ensemble_refuses() -> None:
         Ensemble([net, brunel(scale=0.02, dt=0.5)])
     with pytest.raises(UserError, match="different"):
         Ensemble([net, net])
-    with pytest.raises(UserError, match="needs a network"):
+    with pytest.raises(UserError, match="needs networks, got"):
         Ensemble([])
     ensemble = Ensemble([net])
     ensemble.run(1.0)

@@ -114,7 +114,10 @@ def test_autapses_lie_at_distance_zero() -> None:
             lambda: DistanceDependent(FlatProfile(), np.ones(3)),
             r"\[count, 1 to 3\], got shape \[3\]",
         ),
-        (lambda: DistanceDependent(FlatProfile(), [[np.nan]]), "pre must be finite positions"),
+        (
+            lambda: DistanceDependent(FlatProfile(), [[np.nan]]),
+            r"positions pre\[0, 0\] must be finite, got nan",
+        ),
         (lambda: DistanceDependent(FlatProfile(), [[1.0]], [[1.0, 2.0]]), "pre has 1 axes, post 2"),
         (lambda: DistanceDependent(FlatProfile(), [[1.0]], radius=-1.0), "radius must be > 0"),
         (

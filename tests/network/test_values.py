@@ -116,8 +116,11 @@ def test_a_function_sees_the_distances() -> None:
             lambda: Normal(0.0, 1.0, low=50.0, outside="redraw").draw(3, 0),
             "no number between low and high in 1000 attempts",
         ),
-        (lambda: resolve(np.nan, 3, 0), "value is nan; it must be finite"),
-        (lambda: resolve([[1.0, 2.0], [np.inf, 0.0]], 4, 0), r"value\[1, 0\] is inf"),
+        (lambda: resolve(np.nan, 3, 0), "value must be finite, got nan"),
+        (
+            lambda: resolve([[1.0, 2.0], [np.inf, 0.0]], 4, 0),
+            r"value\[1, 0\] must be finite, got inf",
+        ),
         (lambda: resolve([1.0, 2.0], 3, 0), r"shape \[2\] does not fit 3 neurons; expected \[3\]"),
     ],
 )

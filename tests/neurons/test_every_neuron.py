@@ -22,6 +22,7 @@ from spikesim.neurons import (
     PLIF,
     QIF,
     AdEx,
+    ALIFCondExp,
     HodgkinHuxley,
     Izhikevich,
     LIFAlpha,
@@ -60,6 +61,7 @@ NEURONS: dict[str, Callable[..., Neuron]] = {
     "LIFExp at once": lambda **k: LIFExp(tau_ex=10.0, t_ref=0.0, **k),
     "LIFAlpha": LIFAlpha,
     "LIFCondExp": LIFCondExp,
+    "ALIFCondExp": lambda **k: ALIFCondExp(v_threshold=-60.0, theta_plus=2.0, **k),
     "EIF": EIF,
     "AdEx": lambda **k: AdEx(dt=0.5, **k),
     "AdEx currents Runge-Kutta": lambda **k: AdEx(
@@ -76,6 +78,7 @@ PHYSICAL = {
     "LIFExp": (200.0, 250.0),
     "LIFAlpha": (100.0, 150.0),
     "LIFCond": (20.0, 30.0),
+    "ALIFCond": (2.0, 3.0),
     "EIF": (20.0, 40.0),
     "AdEx": (100.0, 150.0),
     "Hodgkin": (100.0, 200.0),

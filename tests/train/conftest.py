@@ -12,8 +12,8 @@ from spikesim.layers import TimeDistributed
 from spikesim.neurons.lif import LIF
 from spikesim.train.checkpoint import load_checkpoint
 from spikesim.train.config import Config, TrainSettings
-from spikesim.train.distributed import World
 from spikesim.train.step import Stepper
+from spikesim.world import World
 
 STEPS = 3
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from spikesim.models import create
-from spikesim.train.distributed import World
 from spikesim.train.monitor import RateMonitor
+from spikesim.world import World
 
 
 @pytest.mark.parametrize("name", ["sdt", "spiking_vgg"])

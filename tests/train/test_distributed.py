@@ -17,10 +17,11 @@ import spikesim
 from spikesim.batch_norm import BatchNorm
 from spikesim.train.checkpoint import load_checkpoint
 from spikesim.train.config import Config
-from spikesim.train.distributed import World, synchronise_batch_norm
+from spikesim.train.distributed import synchronise_batch_norm
 from spikesim.train.loop import train
 from spikesim.train.outcome import conclude
 from spikesim.train.run import Run
+from spikesim.world import World
 
 ROOT = Path(spikesim.__file__).resolve().parent.parent
 Make = Callable[..., Config]

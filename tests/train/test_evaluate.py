@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from spikesim.train.data import batches_of_epoch, micro_batches, split_validation
-from spikesim.train.distributed import World
 from spikesim.train.evaluate import evaluate
 from spikesim.train.metrics import wilson
+from spikesim.world import World
 
 LABELS = torch.tensor([0, 1, 2, 2, 1, 0, 2])
 

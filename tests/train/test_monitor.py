@@ -6,9 +6,9 @@ from spikesim.errors import UserError
 from spikesim.layers import TimeDistributed
 from spikesim.neurons.lif import LIF
 from spikesim.train.config import TrainSettings
-from spikesim.train.distributed import World
 from spikesim.train.monitor import RateMonitor, find_non_finite, non_finite_gradients
 from spikesim.train.step import Stepper
+from spikesim.world import World
 
 
 class Small(nn.Sequential):

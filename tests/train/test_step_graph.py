@@ -13,12 +13,12 @@ from torch import Tensor
 from spikesim.errors import UserError
 from spikesim.models import create
 from spikesim.train.config import Config, TrainSettings
-from spikesim.train.distributed import World
 from spikesim.train.graph import WARM_UP, Graphs, Key, Piece, check_cuda_graph
 from spikesim.train.later import Later
 from spikesim.train.loop import train
 from spikesim.train.monitor import RateMonitor
 from spikesim.train.step import Stepper
+from spikesim.world import World
 
 Helper = Callable[..., Any]
 Make = Callable[..., Config]

@@ -17,10 +17,10 @@ from spikesim.neuron import Neuron
 from spikesim.train import training
 from spikesim.train.config import Config, TrainSettings
 from spikesim.train.device import channels_last
-from spikesim.train.distributed import World
 from spikesim.train.loop import train
 from spikesim.train.step import Stepper
 from spikesim.types import Named
+from spikesim.world import World
 
 Helper = Callable[..., Any]
 Make = Callable[..., Config]

@@ -1,5 +1,6 @@
 """Rules by which spikes change synapses: pass one to ``net.connect(..., plasticity=rule)``."""
 
+from spikesim.network.plasticity.eprop import EProp
 from spikesim.network.plasticity.hebbian import BCM, Oja
 from spikesim.network.plasticity.modulator import Modulator
 from spikesim.network.plasticity.pair import PairSTDP
@@ -12,6 +13,7 @@ from spikesim.network.plasticity.vogels import VogelsSTDP
 
 __all__ = [
     "BCM",
+    "EProp",
     "HomeostaticScaling",
     "Modulator",
     "Oja",

@@ -6,9 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikesim.errors import UserError
-from spikesim.network.grid import whole_steps
+from spikesim.network.distributed_arrays import ByColumn
+from spikesim.network.given import per_neuron, real
+from spikesim.network.grid import period
 from spikesim.network.population import Population
 from spikesim.network.sources import Course
+
+TAU = "> 0 ms and finite"
 
 
 class Modulator:
@@ -16,6 +20,10 @@ class Modulator:
 
     With ``tau`` it decays, and :meth:`add` lets it jump: dopamine. Without, it stays as it is until
     ``value`` is set between two runs, or follows a function of time.
+
+    Of several processes each calls a function of time, which must give all of them the same; what
+    it reads of a run must be gathered. Values for each neuron decay where this is: between runs
+    ``value`` holds those of the process's own neurons, ``net.state_dict()`` fetches the others.
 
     Args:
         name: for errors and states.
@@ -45,18 +53,23 @@ class Modulator:
         self.values = np.zeros(1 if post is None else post.size)
         self.every: int | None = None
         self._course: Callable[[float], ArrayLike] | None = None
-        if tau is not None and not 0 < tau < np.inf:
-            raise UserError(f"tau of {name} must be > 0 ms and finite, got {tau}")
+        if tau is not None and not real(f"tau of {name}", tau, TAU) > 0:
+            raise UserError(f"tau of {name} must be {TAU}, got {tau}")
         self.factor = 1.0 if tau is None else float(np.exp(-dt / tau))
         if callable(value):
             if tau is not None:
                 raise UserError(f"{name} is a function of time: it cannot decay by itself too")
-            self.every = max(int(whole_steps(dt if every is None else every, dt, "every")), 1)
+            self.every = period(dt if every is None else every, dt)
             self._course = value
         elif every is not None:
             raise UserError(f"{name} is no function of time: every= is of these")
         else:
             self.value = value
+
+    @property
+    def division(self) -> ByColumn | None:
+        """Of the values among processes; ``None`` where each has all."""
+        return None if self.post is None or self.post.share.is_whole else ByColumn(self.post.share)
 
     @property
     def value(self) -> NDArray[np.float64]:
@@ -84,14 +97,5 @@ class Modulator:
             self.values[:] = self._fit(self._course(step * self.dt), f" at {step * self.dt:g} ms")
 
     def _fit(self, given: ArrayLike, when: str = "") -> NDArray[np.float64]:
-        values = np.asarray(given, np.float64)
-        if self.post is not None and values.shape == self.post.shape:
-            values = values.reshape(-1)
-        if values.shape not in ((), self.values.shape):
-            raise UserError(
-                f"{self.name} takes one value or {self.values.size}, got the shape "
-                f"{list(values.shape)}{when}"
-            )
-        if not np.isfinite(values).all():
-            raise UserError(f"{self.name} must be finite{when}")
-        return values
+        shape = self.values.shape if self.post is None else self.post.shape
+        return per_neuron(self.name, given, shape, when)

@@ -1,12 +1,13 @@
 """Probes of plastic weights."""
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikesim.errors import UserError
-from spikesim.network.grid import whole_steps
+from spikesim.network.distributed import gather
+from spikesim.network.grid import period
 from spikesim.network.plasticity.projection import PlasticProjection
 from spikesim.network.probe import SampledProbe
 from spikesim.network.projection import Projection
@@ -17,7 +18,8 @@ class WeightProbe(SampledProbe):
 
     Attributes:
         projection: whose weights.
-        synapses: which, in the order of ``projection.table()``.
+        synapses: which, in the order of ``projection.gather()``. Of several processes each watches
+            those onto its own neurons; :meth:`gather` puts together what they recorded.
     """
 
     def __init__(
@@ -30,7 +32,12 @@ class WeightProbe(SampledProbe):
     ) -> None:
         super().__init__(projection.post, None, dt, step)
         self.projection, self.every = projection, every
-        self.synapses = _chosen(projection, synapses)
+        self._wanted = self.synapses = self._own = _chosen(projection, synapses)
+        if projection.division is not None:
+            places = projection.division.places
+            at = np.searchsorted(places, self._wanted)
+            is_own = np.append(places, -1)[at] == self._wanted
+            self.synapses, self._own = self._wanted[is_own], at[is_own]
         self._rows: list[NDArray[Any]]
         self.clear()
 
@@ -44,12 +51,20 @@ class WeightProbe(SampledProbe):
         is_due = step == self.due
         self.step = step
         if is_due:
-            self._rows.append(self.projection.weights(self.synapses)[None])
+            self._rows.append(self.projection.weights(self._own)[None])
 
     def clear(self) -> None:
         """Forget what was recorded so far."""
         super().clear()
         self._rows = [np.zeros((0, self.synapses.size), self.projection.post.dtype)]
+
+    def _merge(self, own: Self) -> None:
+        self.synapses = self._wanted
+        values = np.empty((self.recorded, self._wanted.size), self.projection.post.dtype)
+        for synapses, part in gather(self.group.share.world, (own.synapses, own.values)):
+            columns = np.isin(self._wanted, synapses)
+            values[:, columns] = part
+        self._rows = [values]
 
     @property
     def values(self) -> NDArray[Any]:
@@ -72,9 +87,7 @@ def make_weight_probe(
         raise UserError(f"{projection.name} has no {what!r} to probe; did you mean 'weight'?")
     if not isinstance(projection, PlasticProjection):
         raise UserError(f"{projection.name} is not plastic: its weights stay as they are")
-    steps = int(whole_steps(1.0 if every is None else every, dt, "every"))
-    if steps < 1:
-        raise UserError(f"every must be at least one step, dt = {dt} ms, got {every} ms")
+    steps = period(1.0 if every is None else every, dt)
     return WeightProbe(projection, synapses, steps, dt, step)
 
 

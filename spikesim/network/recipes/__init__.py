@@ -10,6 +10,8 @@ from spikesim.network.network import Network
 from spikesim.network.recipes.brunel import brunel
 from spikesim.network.recipes.coba import coba
 from spikesim.network.recipes.cuba import cuba
+from spikesim.network.recipes.diehl_cook import diehl_cook
+from spikesim.network.recipes.distal_reward import distal_reward
 from spikesim.network.recipes.izhikevich import izhikevich
 from spikesim.network.recipes.liquid import liquid
 from spikesim.network.recipes.microcircuit import microcircuit
@@ -21,6 +23,18 @@ RECIPES: dict[str, Callable[..., Network]] = {
     "izhikevich": izhikevich,
     "microcircuit": microcircuit,
     "liquid": liquid,
+    "diehl_cook": diehl_cook,
+    "distal_reward": distal_reward,
 }
 
-__all__ = ["RECIPES", "brunel", "coba", "cuba", "izhikevich", "liquid", "microcircuit"]
+__all__ = [
+    "RECIPES",
+    "brunel",
+    "coba",
+    "cuba",
+    "diehl_cook",
+    "distal_reward",
+    "izhikevich",
+    "liquid",
+    "microcircuit",
+]

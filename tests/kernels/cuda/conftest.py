@@ -8,11 +8,19 @@ from typing import Any, TypeAlias
 import pytest
 import torch
 
-from spikesim.kernels import batch_norm, cupy_backend, cupy_module
+from spikesim.kernels import (
+    batch_norm,
+    cupy_backend,
+    cupy_module,
+    engine_cuda_plastic,
+    engine_cuda_records,
+)
 from spikesim.kernels.call import EVERY
 from spikesim.kernels.cupy_backend import CupyBackend
+from spikesim.kernels.engine_cupy import CudaEngine
 from spikesim.kernels.print_cuda import Variant, cuda_file, cuda_text
 from spikesim.kernels.program import Program
+from spikesim.network import Network, running
 
 
 class HostModule:
@@ -103,3 +111,50 @@ def host_batch_norm(monkeypatch: pytest.MonkeyPatch, on_host: OnHost) -> Iterato
     batch_norm._plan.cache_clear()
     yield seen
     batch_norm._plan.cache_clear()
+
+
+PASSES = ("settle", "fold", "look", "empty")
+ENGINE_STRUCTS = {
+    " update(": {"update": "Update"},
+    " deliver(": {"deliver": "Deliver", "give": "Give", "watch": "Watching", "tick": "Tick"},
+    " merge(": {"merge": "Merge"},
+    " keep(": {"keep": "Remember", "act": "Act", **dict.fromkeys(PASSES, "Pass")},
+}
+"""By a kernel of a text the struct of each of its kernels."""
+
+
+@pytest.fixture
+def plastic_host(monkeypatch: pytest.MonkeyPatch, on_host: OnHost) -> Callable[[Network], Network]:
+    """Makes a network run on the CUDA engine, with its kernels on the host."""
+
+    def module(text: str) -> HostModule:
+        head = "GLOBAL void __launch_bounds__(THREADS)"
+        return on_host(text, next(of for name, of in ENGINE_STRUCTS.items() if head + name in text))
+
+    class HostEngine(CudaEngine):
+        def __init__(self, operations: Any, block: int, device: Any, before: Any = None) -> None:
+            super().__init__(operations, block, torch.device("cpu"), before)
+
+    def moved(net: Network) -> Network:
+        net.device = torch.device("cuda")
+        return net
+
+    monkeypatch.setattr(cupy_module, "module", module)
+    monkeypatch.setattr(running, "CudaEngine", HostEngine)
+    monkeypatch.setattr(engine_cuda_plastic, "BLOCKS", 2)
+    monkeypatch.setattr(engine_cuda_records, "SHARES", 1)
+    return moved
+
+
+@pytest.fixture(params=["host", pytest.param("device", marks=pytest.mark.gpu)])
+def plastic_cuda(request: pytest.FixtureRequest) -> Callable[[Network], Network]:
+    """Makes a network run on the CUDA engine: on the host, and on a device where there is one."""
+    if request.param == "host":
+        found: Callable[[Network], Network] = request.getfixturevalue("plastic_host")
+        return found
+
+    def moved(net: Network) -> Network:
+        net.device = torch.device("cuda", 0)
+        return net
+
+    return moved

@@ -11,6 +11,7 @@ from spikesim.kernels import cupy_module, engine_cuda_records
 from spikesim.kernels.engine_cupy import CudaEngine
 from spikesim.network import (
     AllToAll,
+    Ensemble,
     FixedIndegree,
     FixedProbability,
     Network,
@@ -195,6 +196,18 @@ def test_a_state_goes_to_the_cpu_and_back(cuda: Run, expected: list[np.ndarray])
     third.run(2.1)
     left = [array for _, array in sorted(third.state_dict().items())]
     assert same(left, expected[-len(left) :])
+
+
+def test_networks_of_an_ensemble_have_the_bits_they_have_alone(cuda: Run) -> None:
+    alone, together = [cortex(seed=s) for s in (3, 4)], [cuda(cortex(seed=s)) for s in (3, 4)]
+    probes = [[watched(net) for net in nets] for nets in (alone, together)]
+    both = Ensemble(together)
+    for ms in (0.7, 2.3):
+        for net in alone:
+            net.run(ms)
+        both.run(ms)
+    for one, other, seen, too in zip(alone, together, *probes, strict=True):
+        assert same(result(one, seen), result(other, too))
 
 
 def test_states_may_be_read_and_written_between_runs(cuda: Run) -> None:

@@ -103,8 +103,8 @@ def after(engine: Any, post: Cells) -> list[np.ndarray]:
 def test_deliveries_share_rows_where_they_can() -> None:
     operations, _ = network()
     (layers,) = CudaEngine(operations, 1, HOST).circuit.layers.values()
-    kinds = [(layer.input, layer.is_each, len(layer.members)) for layer in layers]
-    assert kinds == [(0, True, 1), (0, False, 2), (1, False, 1), (0, False, 1)]
+    kinds = [(layer.is_each, len(layer.members)) for layer in layers]
+    assert kinds == [(True, 1), (False, 2), (False, 1), (False, 1)]
     for layer in layers:
         synapses = sum(len(member.place) for member in layer.members)
         held = layer.place.nbytes + layer.weight.nbytes * layer.is_each

@@ -199,6 +199,7 @@ class Machine:
             longest=longest,
             block=block,
             values=width,
+            all_values=width,
             dtype=np.dtype(dtype),
         )
         self.delivery = PlasticDelivery(

@@ -62,6 +62,41 @@ def test_pairs_add_up(pairing: Any) -> None:
             np.testing.assert_allclose(found[j, i], 5.0 + 1e-2 * grown, **EXACT)
 
 
+@pytest.mark.parametrize("many", [6, 60])
+def test_pairs_add_up_over_long_silence(pairing: Any, many: int) -> None:
+    """Senders and receivers that are silent for longer than 16 bits count steps."""
+    random, steps = np.random.default_rng(7), 150_000
+    tau, rule = 9_000.0, {"mu_plus": 0.0, "mu_minus": 0.0, "tau_minus": 4_000.0}
+    pre = [np.array([5, 70_003, 149_900]), np.array([140, 140_001])]
+    post = [np.sort(1 + random.choice(steps - 200, many, replace=False)) for _ in range(3)]
+    post[2] = np.append(post[2][:3], steps - 120)
+    made = pairing(PairSTDP(w_max=10.0, rate=1e-3, tau_plus=tau, **rule), pre, post, weight=5.0)
+    made.net.run(steps * DT)
+    found = made.projection.weights().reshape(len(pre), len(post))
+    for j, i in np.ndindex(found.shape):
+        lag = (post[i] + DELAY)[:, None] - pre[j][None]
+        grown = kernel(lag, tau).sum() - kernel(-lag, 4_000.0).sum()
+        assert abs(grown) > 1e-2
+        np.testing.assert_allclose(found[j, i], 5.0 + 1e-2 * grown, **EXACT)
+
+
+def test_another_state_at_the_same_step_is_followed(pairing: Any) -> None:
+    """What loops keep beside a state does not outlive it."""
+    rule, half = PairSTDP(w_max=10.0, rate=0.01), LAST // 2
+    late = [np.arange(half + 3, LAST - 20, 7), np.arange(half + 5, LAST - 20, 9)]
+    early = [trains(2, seed, 0.2) for seed in (11, 12)]
+    made = [
+        pairing(rule, [late[0]], [np.append(t[t < half], late[1]) for t in post], dtype="float32")
+        for post in early
+    ]
+    for one in made:
+        one.net.run(half * DT)
+    made[1].net.load_state_dict(made[0].net.state_dict())
+    for one in made:
+        one.net.run(half * DT)
+    assert np.array_equal(*(one.projection.weights() for one in made))
+
+
 def test_nearest_pairs_add_up(pairing: Any) -> None:
     rule = PairSTDP(w_max=10.0, rate=1e-3, mu_plus=0.0, mu_minus=0.0, pairs="nearest")
     found = run(pairing, rule, PRE, POST, weight=5.0)

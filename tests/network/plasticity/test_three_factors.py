@@ -139,7 +139,7 @@ def test_reward_strengthens_what_came_before_it() -> None:
     ("wrong", "message"),
     [
         (lambda net: net.modulator(np.nan), "modulator must be finite"),
-        (lambda net: net.modulator([1.0, 2.0]), "takes one value or 1, got the shape"),
+        (lambda net: net.modulator([1.0, 2.0]), "gives shape .2.; give one value"),
         (lambda net: net.modulator(tau=-1.0), "tau of modulator must be > 0 ms"),
         (lambda net: net.modulator(lambda ms: 1.0, tau=2.0), "cannot decay by itself"),
         (lambda net: net.modulator(1.0, every=2.0), "no function of time"),
@@ -161,7 +161,7 @@ def test_values_of_a_function_are_looked_at(pairing: Any) -> None:
     with np.errstate(divide="ignore"), pytest.raises(UserError, match="be finite at 9 ms"):
         made.net.run(LAST * DT)
     made = pairing(RULE, PRE, POST, modulator=lambda net: net.modulator(lambda ms: [ms, ms]))
-    with pytest.raises(UserError, match=r"takes one value or 1, got the shape.*at 0 ms"):
+    with pytest.raises(UserError, match=r"gives shape .* at 0 ms; give one value"):
         made.net.run(1.0)
 
 
