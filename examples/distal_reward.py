@@ -15,8 +15,10 @@ dopamine signaling*, Cereb. Cortex 17:2443, figure 1. The author's program takes
 import argparse
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import track
 
 from spikesim.network.plasticity.projection import PlasticProjection
@@ -24,7 +26,7 @@ from spikesim.network.recipes.distal_reward import LARGEST, REWARD, TONIC, dista
 
 COINCIDENT, DELAY = 10.0, (1000, 3000)  # ms: what is rewarded, and after how long
 PORTION, SECOND = 250.0, 1000.0  # ms between two portions of tonic dopamine, and two records
-Array = np.ndarray
+Array: TypeAlias = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ def experiment(
         if end % SECOND == 0:
             weights = synapses.weights()
             rows.append((weights[0], weights.mean(), dopamine.value[0]))
-    return Course(*np.array(rows).T, np.array(given), synapses.weights())
+    chosen, mean, level = np.array(rows).T
+    return Course(chosen, mean, level, np.array(given), synapses.weights())
 
 
 def control(course: Course, seed: int, minutes: float, *, scale: float = 1.0) -> Course:

@@ -13,17 +13,21 @@ spiking neurons, Nat. Commun. 11:3625, its pattern generation; there with more n
 
 import argparse
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikesim.network import AllToAll, Network, Normal
 from spikesim.network.plasticity import EProp
+from spikesim.network.plasticity.projection import PlasticProjection
 from spikesim.neurons import ALIF, LI
 from spikesim.surrogate import Triangle
 
 STEPS, CELLS, INPUTS, PHASES = 1000, 100, 20, 5  # of 1 ms in a trial
 TAU, EVERY = 20.0, 5.0  # ms: of membranes and readout; between two errors
-Array = np.ndarray
+LARGEST = 50.0  # size of a weight
+Array: TypeAlias = NDArray[Any]
 
 
 @dataclass
@@ -38,7 +42,8 @@ class Outcome:
     @property
     def error(self) -> Array:
         """Squared error of each trial, as a share of the target's variance."""
-        return ((self.output - self.target) ** 2).mean(1) / self.target.var()
+        found: Array = ((self.output - self.target) ** 2).mean(1) / self.target.var()
+        return found
 
 
 def curve(random: np.random.Generator) -> Array:
@@ -46,7 +51,9 @@ def curve(random: np.random.Generator) -> Array:
     t = np.arange(STEPS) / STEPS
     waves = [random.uniform(0.5, 2.0) * np.sin(2 * np.pi * (f * t + random.random()))
              for f in (1, 2, 3, 5)]  # fmt: skip
-    return np.sum(waves, 0) / abs(np.sum(waves, 0)).max()
+    total: Array = np.sum(waves, 0)
+    total /= abs(total).max()
+    return total
 
 
 def clock(random: np.random.Generator, trials: int) -> tuple[Array, Array]:
@@ -68,12 +75,17 @@ def learn(trials: int, seed: int, *, is_recurrent: bool = True) -> Outcome:
     out = net.population(LI(TAU, leak="exact"), 1, name="out")
 
     def error(ms: float) -> Array:
-        return out.state["v"] - target[round(ms) % STEPS]
+        found: Array = out.state["v"] - target[round(ms) % STEPS]
+        return found
 
     errors = net.modulator(error, post=out, every=EVERY)
-    signals = net.modulator(lambda ms: readout.weights() * error(ms), post=cells, every=EVERY)
-    bounds = {"w_max": 50.0, "w_min": -50.0}
-    linear = EProp(eta=0.05, tau_e=0.0, **bounds)
+
+    def signal(ms: float) -> Array:
+        assert isinstance(readout, PlasticProjection)
+        return readout.weights() * error(ms)
+
+    signals = net.modulator(signal, post=cells, every=EVERY)
+    linear = EProp(eta=0.05, tau_e=0.0, w_max=LARGEST, w_min=-LARGEST)
     readout = net.connect(
         cells, out, AllToAll(), weight=Normal(0.0, 0.3), plasticity=linear, modulator=errors
     )
@@ -84,7 +96,8 @@ def learn(trials: int, seed: int, *, is_recurrent: bool = True) -> Outcome:
         damping=0.3,
         rate=15.0,
         c_rate=0.003,
-        **bounds,
+        w_max=LARGEST,
+        w_min=-LARGEST,
     )
     for pre, spread in ((inputs, 4.0), (cells, 0.9)):
         weight = Normal(0.0, spread)
@@ -117,15 +130,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--picture")
     given = parser.parse_args()
-    found = {
-        "e-prop": learn(given.trials, given.seed),
-        "readout alone": learn(given.trials, given.seed, is_recurrent=False),
-    }
-    for name, outcome in found.items():
+    all_ = learn(given.trials, given.seed)
+    alone = learn(given.trials, given.seed, is_recurrent=False)
+    for name, outcome in (("e-prop", all_), ("readout alone", alone)):
         first, last = outcome.error[0], outcome.error[-10:].mean()
         print(f"{name}: error {first:.2f} -> {last:.3f} of the variance, {outcome.rate:.0f} Hz")
     if given.picture:
-        draw(*found.values(), given.picture)
+        draw(all_, alone, given.picture)
 
 
 if __name__ == "__main__":

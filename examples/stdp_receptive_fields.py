@@ -18,8 +18,10 @@ spike-timing-dependent plasticity*, Front. Comput. Neurosci. 9:99.
 
 import argparse
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import track
 
 from spikesim.datasets.readers.idx import read_idx
@@ -32,7 +34,7 @@ SHOWN, REST, LEAST = 350.0, 150.0, 5  # ms, ms, spikes
 RATE, MORE = 255 / 4, 32.0  # Hz: of a white pixel, and after each try without enough spikes
 BRIGHTEST = 1000.0
 WINDOW = 500  # images over which accuracy while learning is taken
-Array = np.ndarray
+Array: TypeAlias = NDArray[Any]
 
 
 class Layer:
@@ -66,7 +68,8 @@ class Layer:
     def learned(self) -> Learned:
         """What it knows by now."""
         weights = self.fields.table()["weight"].reshape(-1, self.neurons.size)
-        return Learned(weights, self.neurons.state["theta"].copy())
+        theta = self.neurons.state["theta"].astype(np.float64)
+        return Learned(weights, theta)
 
 
 def mnist(folder: Path) -> tuple[Array, Array, Array, Array]:
@@ -86,7 +89,8 @@ def told(counts: Array, assigned: Array) -> Array:
     """The digit whose neurons answer most, for each image, ``[images]``."""
     of_digit = (assigned == np.arange(10)[:, None]).astype(float)  # [10, neurons]
     mean = counts @ of_digit.T / np.maximum(of_digit.sum(1), 1)
-    return mean.argmax(1)
+    best: Array = mean.argmax(1)
+    return best
 
 
 def shown(layer_: Layer, images: Array, text: str) -> Array:

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from spikesim.kernels.engine import Cells, Real, Ring, Source, Whole
 from spikesim.kernels.engine_cuda_drives import NOTHING, SLOTS, Drive, Input
-from spikesim.kernels.engine_cuda_launch import Launch, at, on_device, table
+from spikesim.kernels.engine_cuda_launch import Launch, at, on_device, processors, table
 from spikesim.kernels.print_update import THREADS, UpdateVariant, update_text
 
-WORDS = THREADS // 32
-"""Of spikes as bits, of a block."""
+TURNS = 2
+"""Neurons of each thread that updates them, where there are many."""
+MANY = 16
+"""Blocks of threads for each multiprocessor, with a neuron for each: more of these are many."""
 
 Key = tuple[str, tuple[str, ...]]
 
@@ -51,12 +53,15 @@ class JointCells:
         self.cells, self.level, self.device = tuple(cells), level, device
         bound = cells[0].neuron.bound()
         self._program, self._numbers = bound.program, len(bound.numbers)
-        self._blocks = [-(-group.count // THREADS) for group in cells]
+        is_many = sum(group.count for group in cells) > MANY * THREADS * processors(device)
+        width = self._width = THREADS * (TURNS if is_many else 1)
+        """Neurons of a block."""
+        self._blocks = [-(-group.count // width) for group in cells]
         firsts = np.cumsum([0, *self._blocks]).tolist()
         self.block: dict[Cells, int] = dict(zip(cells, firsts[:-1], strict=True))
         """The first block of each population."""
         self.blocks: int = firsts[-1]
-        self.columns: int = self.blocks * THREADS
+        self.columns: int = self.blocks * width
         self.real = np.dtype(cells[0].dtype)
         whole = torch.int64 if self.real == np.float64 else torch.int32
         program = self._program
@@ -81,9 +86,9 @@ class JointCells:
         self._constants = on_device(self._rows(), device)
         self._table = table(
             (
-                (min(group.count - first, THREADS), first, group.seed, group.stream, group.first, 0)
+                (min(group.count - first, width), first, group.seed, group.stream, group.first, 0)
                 for group in cells
-                for first in range(0, group.count, THREADS)
+                for first in range(0, group.count, width)
             ),
             device,
         )
@@ -98,7 +103,7 @@ class JointCells:
 
     def column(self, cells: Cells) -> int:
         """Where the neurons of a population begin."""
-        return THREADS * self.block[cells]
+        return self._width * self.block[cells]
 
     def input_of(self, cells: Cells, ring: Ring) -> int:
         """Which input a ring is of."""
@@ -178,7 +183,7 @@ class JointCells:
         kept: tuple[Tensor, ...] = ()
         if not words.keys().isdisjoint(self.cells):
             places = [
-                words[group] + WORDS * k if group in words else -1
+                words[group] + self._width // 32 * k if group in words else -1
                 for group, blocks in zip(self.cells, self._blocks, strict=True)
                 for k in range(blocks)
             ]
@@ -199,6 +204,7 @@ class JointCells:
             arrays=self._arrays,
             divided=key(self.cells[0])[1],
             drives=self._most,
+            width=self._width,
         )
 
     def _spread(self, name: str) -> Real:

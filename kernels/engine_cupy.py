@@ -2,10 +2,11 @@
 
 A step is two kernels for most networks: one updates all populations of a program, with what is
 drawn for them, and lists the neurons that spike; one adds the weights of those synapses, of all
-spikes of the last steps, whose delay ends now. Where projections have no delay, both come once for
-each level. Steps are captured in a CUDA graph and replayed; the step number lies on the device, and
-so does what is recorded, until a part of the run ends. Sums are of whole numbers: the bits are
-those of :class:`~spikesim.kernels.engine.CpuEngine`.
+spikes of the last steps, whose delay ends now, or for most of them a step ahead of that, beside
+other steps. Where projections have no delay, both come once for each level. Steps are captured in a
+CUDA graph and replayed; the step number lies on the device, and so does what is recorded, until a
+part of the run ends. Sums are of whole numbers: the bits are those of
+:class:`~spikesim.kernels.engine.CpuEngine`.
 """
 
 from collections.abc import Sequence
@@ -190,7 +191,9 @@ class CudaEngine:
         graph = torch.cuda.CUDAGraph()
         steps = [self._step(step).launches for step in range(first, first + REPLAYED)]
         # NCCL asks for its events in a thread of its own, which must not end the capture.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        # What waits for nothing is to leave the processors to what others wait for.
+        stream: torch.cuda.Stream = torch.cuda.Stream(self.device, priority=-1)  # type: ignore[no-untyped-call]
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             if self.circuit.is_ahead:
                 overlapped(steps, self._numbers)
             else:

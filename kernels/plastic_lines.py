@@ -101,8 +101,7 @@ class TileLines:
         yield "zero_step = oldest" if self.variant.is_spread else "zero_step = oldest + delay"
         yield "lower_32, now_32 = int32(lower - zero_step), int32(step - zero_step)"
         yield "last_32, zero_32 = int32(last - zero_step), int32(zero_step)"
-        yield "oldest_32 = int32(oldest)"
-        yield "depth_32, last_kept = int32(depth), int32(depth - 1)"
+        yield "depth_32, last_kept, oldest_32 = int32(depth), int32(depth - 1), int32(oldest)"
         if is_late:
             yield "for i in range(WIDTH):"
             yield "    write(row_late, i, int32(0))"
@@ -214,8 +213,7 @@ class TileLines:
     def receivers(self) -> Iterator[str]:
         """Traces of receivers after their last spike before now."""
         if self.hears_alike:
-            for i, name in self.heard:
-                yield f"pick_real(row_my_{name}, heard_{i}, row_target)"
+            yield from (f"pick_real(row_my_{n}, heard_{i}, row_target)" for i, n in self.heard)
         if self.hears_alike or not self.heard:
             return
         yield "for i in range(WIDTH):"

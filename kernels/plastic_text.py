@@ -175,6 +175,8 @@ def visit(table, mode, begin, now, settled, thread, rows, many, out):
     $survey
     is_known = load_int64(known, APART * thread) >= 0
     oldest = load_int64(known, APART * thread + 1)
+    # At the end of a window the last block has brought all there.
+    is_folded = mode == READ and (now + 1) % window == 0
     lists_read = 1
     if mode == SEND:
         lists_read = threads
@@ -221,7 +223,7 @@ def visit(table, mode, begin, now, settled, thread, rows, many, out):
                     n = least(WIDTH, stop - first)
                     $load
                     $replay
-                    if mode != SETTLE:
+                    if mode != SETTLE and not is_folded:
                         end = step + int64(mode != SEND)
                         $bring
                     if mode == SEND:

@@ -1,5 +1,6 @@
 """numba text of plastic synapses: a rule's lines in the loops of ``plastic_text``."""
 
+import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -84,7 +85,7 @@ def plastic_text(program: PlasticProgram, variant: PlasticVariant, stamp: str) -
         (VISIT, printer.visit()),
         (DELIVER, printer.deliver()),
     )
-    body = (line for given, places in texts for line in filled(given, places))
+    body = (line for given, places in texts for line in printer.filled(given, places))
     return "\n".join((*head, *body, "")).replace("$delay", printer.tile.delay)
 
 
@@ -114,13 +115,25 @@ class _Printer:
     def __init__(self, program: PlasticProgram, variant: PlasticVariant) -> None:
         self.program, self.tile = program, TileLines(program, variant)
 
+    def filled(self, text: str, places: dict[str, list[str]]) -> Iterator[str]:
+        """A function that knows, of the entries of the table and of rows, those that it names."""
+        none: dict[str, list[str]] = {"addresses": [], "rooms": []}
+        names = set(re.findall(r"\w+", "\n".join(filled(text, places | none))))
+        known: dict[str, list[str]] = {}
+        for place, lines in (("rooms", self.tile.rooms()), ("addresses", self._addresses())):
+            known[place] = []
+            for line in reversed(list(lines)):
+                if line.partition(" = ")[0] in names:
+                    known[place].insert(0, line)
+                    names.update(re.findall(r"\w+", line))
+        return filled(text, places | known)
+
     def remember(self) -> dict[str, list[str]]:
         program = self.program
         post = list(enumerate(program.post))
         before = [(i, name) for i, name in post if name in program.before_post]
         after = program.jump_post.after
         return {
-            "addresses": list(self._addresses()),
             "before": [
                 self._faded(f"my_{name}", name, f"read(real(0), newest_{i}, NEWEST * target)")
                 for i, name in post
@@ -148,17 +161,15 @@ class _Printer:
         lines += [text(line) for line in self.program.jump_pre.lines]
         for i, name in pre:
             lines.append(f"write(pre_{i}, source, real({arg(after.get(name, name))}))")
-        return {"addresses": list(self._addresses()), "senders": lines}
+        return {"senders": lines}
 
     def survey(self) -> dict[str, list[str]]:
         arrivals = {"arrival": self._arrival(), "met": self._met()}
         alike = list(filled(ARRIVALS, arrivals)) if self.tile.hears_alike else []
-        return {"addresses": list(self._addresses()), "arrivals": alike}
+        return {"arrivals": alike}
 
     def hear(self) -> dict[str, list[str]]:
         return {
-            "addresses": list(self._addresses()),
-            "rooms": list(self.tile.rooms()),
             "met": self._met(),
             "heard": list(self.tile.hear()),
         }
@@ -183,8 +194,6 @@ class _Printer:
         has_e = program.has_eligibility
         since = "least(lower, greatest(last, step - step % window))" if has_e else "lower"
         return {
-            "addresses": list(self._addresses()),
-            "rooms": list(self.tile.rooms()),
             "survey": [
                 "if mode == SEND and load_int64(known, APART * thread) < 0:",
                 "    survey(table, begin, thread)",
@@ -207,7 +216,6 @@ class _Printer:
     def deliver(self) -> dict[str, list[str]]:
         fold = ["if (now + 1) % window == 0:", "    mode = FOLD"]
         return {
-            "addresses": list(self._addresses()),
             "arrive": ["arrive(table, now + 1, thread)"] if self.tile.hears_alike else [],
             "fold": fold if self.program.has_eligibility else [],
         }

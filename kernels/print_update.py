@@ -31,6 +31,8 @@ class UpdateVariant:
     """Parameters that are one number and divided by something, which torch rounds differently."""
     drives: int
     """What is drawn or given for a population, at most."""
+    width: int = THREADS
+    """Neurons of a block, a multiple of its threads, which take them in turns."""
 
 
 def constants(program: Program, variant: UpdateVariant, numbers: int) -> int:
@@ -45,6 +47,7 @@ def update_text(program: Program, variant: UpdateVariant, numbers: int) -> str:
         for names in (variant.driven, variant.ringed)
     )
     defines = {
+        "WIDTH": variant.width,
         "DRIVES": variant.drives,
         "DRIVEN": driven,
         "RINGED": ringed,
@@ -100,18 +103,23 @@ def engine_text(real: str, defines: Mapping[str, int | str], *parts: str) -> str
 
 
 def _look_up(program: Program, variant: UpdateVariant, numbers: int) -> Iterator[str]:
-    """The function that finds the constants of a neuron."""
-    places = count()
-    yield "DEVICE void look_up(const real* row, const real* arrays, long long columns,"
-    yield "                    real (&quantum)[SOME(INPUTS)], real (&parameter)[SOME(PARAMETERS)],"
+    """The functions that find the constants of a population, and those of a neuron."""
+    places, own = count(), []
+    yield "DEVICE void look_up(const real* row, real (&quantum)[SOME(INPUTS)],"
+    yield "                    real (&parameter)[SOME(PARAMETERS)],"
     yield "                    real (&number)[SOME(NUMBERS)]) {"
     for i in range(len(program.inputs)):
         yield f"    quantum[{i}] = __ldg(row + {next(places)});"
     for i, name in enumerate(program.parameters):
         if name in variant.arrays:
-            yield f"    parameter[{i}] = __ldg(arrays + {variant.arrays.index(name)} * columns);"
+            place = f"arrays + {variant.arrays.index(name)} * columns"
+            own.append(f"    parameter[{i}] = __ldg({place});")
         else:
             yield f"    parameter[{i}] = __ldg(row + {next(places)});"
     for i in range(numbers):
         yield f"    number[{i}] = __ldg(row + {next(places)});"
+    yield "}"
+    yield "DEVICE void look_up_own(const real* arrays, long long columns,"
+    yield "                        real (&parameter)[SOME(PARAMETERS)]) {"
+    yield from own
     yield "}"

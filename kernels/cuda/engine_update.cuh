@@ -1,6 +1,6 @@
 // A step of all neurons of one program; needs engine.cuh, maths.cuh, philox.cuh and what
 // kernels/print_update.py prints. A block's neurons are of one population, which is filled up to
-// whole blocks: neuron n of a block lies in column THREADS * blockIdx.x + n of every array.
+// whole blocks: neuron n of a block lies in column WIDTH * blockIdx.x + n of every array.
 
 // What is drawn or given for an input of a population.
 struct Drive {
@@ -46,27 +46,30 @@ DEVICE uint4 words_of(const Drive& drive, unsigned element, long long step) {
     return philox(counter, (unsigned)drive.seed, (unsigned)((unsigned long long)drive.seed >> 32));
 }
 
-// Four neurons draw from the same words: a few threads of a block make them for all. Its neurons are of at
-// most three groups of 64.
-const int SHARED = (THREADS / 64 + 1) * 16;
+// Four neurons draw from the same words. Where a block has many neurons its threads make them for all, which
+// may begin and end within a group of 64; where each has one, waiting for others would take longer.
+const bool IS_SHARED = WIDTH > THREADS;
+const int SHARED = IS_SHARED ? (WIDTH / 64 + 1) * 16 : 1;
 
 DEVICE void share_words(const Drive& drive, unsigned first, long long step, uint4* words) {
     const unsigned begin = (first + (unsigned)drive.number) / 64;
-    const unsigned last = (first + (unsigned)drive.number + THREADS - 1) / 64;
-    if (threadIdx.x < 16 * (last - begin + 1))
-        words[threadIdx.x] = words_of(drive, 16 * begin + threadIdx.x, step);
+    const unsigned last = (first + (unsigned)drive.number + WIDTH - 1) / 64;
+    for (unsigned k = threadIdx.x; k < 16 * (last - begin + 1); k += THREADS)
+        words[k] = words_of(drive, 16 * begin + k, step);
 }
 
 // The numbers of kernels/inputs_numba.py.
-DEVICE tally drawn(const Drive& drive, unsigned first, long long step, const uint4* shared) {
-    const unsigned neuron = first + threadIdx.x;
+DEVICE tally drawn(const Drive& drive, const Block& block, unsigned neuron, long long step,
+                   const uint4* shared) {
     const long long at = drive.moves ? neuron : 0;
     const unsigned number = neuron + (unsigned)drive.number;
     if (drive.kind == 3) return (tally)__ldg((const whole*)drive.base + neuron);
     if (drive.kind == 1) {
         const unsigned* limit = (const unsigned*)drive.more + at;
-        const unsigned group = number / 64 - (first + (unsigned)drive.number) / 64;
-        const unsigned word = word_of(shared[group * 16 + number % 16], number / 16 % 4);
+        const unsigned group = number / 64 - ((unsigned)block.first + (unsigned)drive.number) / 64;
+        const uint4 words = IS_SHARED ? shared[group * 16 + number % 16]
+                                      : words_of(drive, number / 64 * 16 + number % 16, step);
+        const unsigned word = word_of(words, number / 16 % 4);
         unsigned many = 0;
         // Limits ascend, in whole groups of 8.
         for (long long k = 0; k < drive.rows; k += 8) {
@@ -87,65 +90,64 @@ DEVICE tally drawn(const Drive& drive, unsigned first, long long step, const uin
 
 GLOBAL void __launch_bounds__(THREADS) update(Update a) {
     const Block block = load_entry(a.blocks + blockIdx.x);
-    const long long column = (long long)blockIdx.x * THREADS + threadIdx.x;
-    const unsigned neuron = (unsigned)block.first + threadIdx.x;
-    real state[SOME(STATES)], input[SOME(INPUTS)], quantum[SOME(INPUTS)];
-    real parameter[SOME(PARAMETERS)], number[SOME(NUMBERS)], output;
-    tally total[SOME(INPUTS)];
-    UNROLL for (int i = 0; i < STATES; ++i) state[i] = a.state[i * a.columns + column];
-    look_up(a.constants + (long long)blockIdx.x * CONSTANTS, a.arrays + column, a.columns, quantum,
-            parameter, number);
-    whole* const sum = a.sums + column;
-    UNROLL for (int i = 0; i < INPUTS; ++i)
-        total[i] = DRIVEN >> i & 1 ? (tally)__ldcg(sum + i * a.columns) : 0;
+    const long long begin = (long long)blockIdx.x * WIDTH;
+    real quantum[SOME(INPUTS)], parameter[SOME(PARAMETERS)], number[SOME(NUMBERS)];
+    look_up(a.constants + (long long)blockIdx.x * CONSTANTS, quantum, parameter, number);
     const long long now = step_of(a.clock);
-    whole* slot[SOME(INPUTS)];
-    UNROLL for (int i = 0; i < INPUTS; ++i) {
-        if (!(RINGED >> i & 1)) continue;
-        slot[i] = a.ring[i] + (now & a.last_slot[i]) * a.columns + column;
-        total[i] += (tally)__ldcg(slot[i]);
-    }
     __shared__ uint4 words[SOME(DRIVES)][SHARED];
     const Drive* const drives = a.drives + (long long)blockIdx.x * DRIVES;
-    UNROLL for (int d = 0; d < DRIVES; ++d) {
+    UNROLL for (int d = 0; d < (IS_SHARED ? DRIVES : 0); ++d) {
         const Drive drive = load_entry(drives + d);
         if (drive.kind == 1) share_words(drive, (unsigned)block.first, now, words[d]);
     }
-    if (DRIVES) __syncthreads();
-    UNROLL for (int d = 0; d < DRIVES; ++d) {
-        const Drive drive = load_entry(drives + d);
-        if (drive.kind == 0) break;
-        const tally more =
-            threadIdx.x < block.neurons ? drawn(drive, (unsigned)block.first, now, words[d]) : 0;
-        UNROLL for (int i = 0; i < INPUTS; ++i) total[i] += drive.input == i ? more : 0;
+    if (IS_SHARED) __syncthreads();
+    const long long bits = a.words ? a.words[blockIdx.x] : -1;
+    unsigned* const row = bits < 0 ? nullptr : a.bits.words + (now - *a.bits.first) * a.bits.stride + bits;
+    UNROLL for (unsigned from = 0; from < WIDTH; from += THREADS) {
+        const unsigned place = from + threadIdx.x, neuron = (unsigned)block.first + place;
+        const long long column = begin + place;
+        const bool is_neuron = place < block.neurons;
+        real state[SOME(STATES)], input[SOME(INPUTS)], output;
+        tally total[SOME(INPUTS)];
+        UNROLL for (int i = 0; i < STATES; ++i) state[i] = a.state[i * a.columns + column];
+        look_up_own(a.arrays + column, a.columns, parameter);
+        whole* const sum = a.sums + column;
+        whole* slot[SOME(INPUTS)];
+        UNROLL for (int i = 0; i < INPUTS; ++i) {
+            total[i] = DRIVEN >> i & 1 ? (tally)__ldcg(sum + i * a.columns) : 0;
+            if (!(RINGED >> i & 1)) continue;
+            slot[i] = a.ring[i] + (now & a.last_slot[i]) * a.columns + column;
+            total[i] += (tally)__ldcg(slot[i]);
+        }
+        UNROLL for (int d = 0; d < DRIVES; ++d) {
+            const Drive drive = load_entry(drives + d);
+            if (drive.kind == 0) break;
+            const tally more = is_neuron ? drawn(drive, block, neuron, now, words[d]) : 0;
+            UNROLL for (int i = 0; i < INPUTS; ++i) total[i] += drive.input == i ? more : 0;
+        }
+        UNROLL for (int i = 0; i < INPUTS; ++i) {
+            if (DRIVEN >> i & 1) sum[i * a.columns] = 0;
+            if (RINGED >> i & 1) *slot[i] = 0;
+            input[i] = DRIVEN >> i & 1 ? mul((real)(whole)total[i], quantum[i]) : (real)0;
+        }
+#if DRAWS
+        Draw draw((unsigned long long)block.seed, (unsigned)block.stream,
+                  neuron + (unsigned)block.number, (unsigned)now);
+        step(state, input, parameter, number, output, draw);
+#else
+        step(state, input, parameter, number, output);
+#endif
+        if (is_neuron)
+            UNROLL for (int i = 0; i < STATES; ++i) a.state[i * a.columns + column] = state[i];
+
+        const bool is_spike = is_neuron && output >= (real)0.5;
+        const unsigned spikes = __ballot_sync(0xffffffffu, is_spike), lane = threadIdx.x % 32;
+        if (row && lane == 0 && is_neuron) row[place / 32] = spikes;
+        if (spikes == 0 || !a.list.ids) continue;
+        unsigned to = 0;
+        if (lane == 0) to = atomicAdd(count_of(a.list, now), (unsigned)__popc(spikes));
+        to = __shfl_sync(0xffffffffu, to, 0) + __popc(spikes & ((1u << lane) - 1));
+        if (is_spike) ids_of(a.list, now)[to] = (unsigned)(a.first_id + column);
     }
     pass_on(a.clock, now);
-    UNROLL for (int i = 0; i < INPUTS; ++i) {
-        if (DRIVEN >> i & 1) sum[i * a.columns] = 0;
-        if (RINGED >> i & 1) *slot[i] = 0;
-    }
-    UNROLL for (int i = 0; i < INPUTS; ++i)
-        input[i] = DRIVEN >> i & 1 ? mul((real)(whole)total[i], quantum[i]) : (real)0;
-#if DRAWS
-    Draw draw((unsigned long long)block.seed, (unsigned)block.stream,
-              neuron + (unsigned)block.number, (unsigned)now);
-    step(state, input, parameter, number, output, draw);
-#else
-    step(state, input, parameter, number, output);
-#endif
-    const bool is_neuron = threadIdx.x < block.neurons;
-    if (is_neuron) UNROLL for (int i = 0; i < STATES; ++i) a.state[i * a.columns + column] = state[i];
-
-    const bool is_spike = is_neuron && output >= (real)0.5;
-    const unsigned spikes = __ballot_sync(0xffffffffu, is_spike), lane = threadIdx.x % 32;
-    if (a.words && lane == 0 && is_neuron) {
-        const int first = a.words[blockIdx.x];
-        const long long row = (now - *a.bits.first) * a.bits.stride;
-        if (first >= 0) a.bits.words[row + first + threadIdx.x / 32] = spikes;
-    }
-    if (spikes == 0 || !a.list.ids) return;
-    unsigned place = 0;
-    if (lane == 0) place = atomicAdd(count_of(a.list, now), (unsigned)__popc(spikes));
-    place = __shfl_sync(0xffffffffu, place, 0) + __popc(spikes & ((1u << lane) - 1));
-    if (is_spike) ids_of(a.list, now)[place] = (unsigned)(a.first_id + column);
 }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikesim.kernels import cupy_module, engine_cuda_records
+from spikesim.kernels import cupy_module, engine_cuda_cells, engine_cuda_records
 from spikesim.kernels.engine_cupy import CudaEngine
 from spikesim.network import (
     AllToAll,
@@ -143,6 +143,16 @@ def expected() -> list[np.ndarray]:
 
 
 def test_a_network_of_everything_has_the_cpus_bits(cuda: Run, expected: list[np.ndarray]) -> None:
+    net = cuda(cortex())
+    probes = watched(net)
+    net.run(6.0)
+    assert same(result(net, probes), expected)
+
+
+def test_threads_that_take_turns_change_nothing(
+    cuda: Run, expected: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_cuda_cells, "MANY", 0)
     net = cuda(cortex())
     probes = watched(net)
     net.run(6.0)

@@ -277,9 +277,9 @@ def test_silence_and_spikes_in_every_step(make: Any, rate: float) -> None:
     agree(machine.result(), expected(of, rule), "float64")
 
 
-@pytest.fixture(scope="module")
-def reference(make: Any) -> tuple[Trial, Result]:
-    of = trial(5, 30, 200, 90, (4, 9), 0.1, is_each=True)
+@pytest.fixture(scope="module", params=[(4, 9), (4, 4)], ids=["drawn delays", "equal delays"])
+def reference(make: Any, request: pytest.FixtureRequest) -> tuple[Trial, Result]:
+    of = trial(5, 30, 200, 90, request.param, 0.1, is_each=True)
     machine = Machine(make, of, RULES["everything"](), "float32", 1, 1)
     machine.engine.run(0, STEPS)
     return of, machine.result()
