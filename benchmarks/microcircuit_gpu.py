@@ -8,13 +8,12 @@ of different seeds that run together, ``seed``, ``threads`` (that connect, where
 ``device``. The run that is timed records nothing, and is bit for bit that of any other run.
 """
 
-import argparse
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import keep
+import keys
 import machine
 import numpy as np
 import torch
@@ -28,33 +27,33 @@ PUBLISHED = 0.272
 """Wall over biological time of the fastest GPU published (RTX 4090, GeNN)."""
 
 
-def measured(keys: dict[str, Any]) -> dict[str, Any]:
+def measured(given: dict[str, Any]) -> dict[str, Any]:
     """Build, run and describe the networks."""
-    own = {key: keys[key] for key in ("scale", "threads", "device")}
+    own = {key: given[key] for key in ("scale", "threads", "device")}
     began = time.perf_counter()
-    nets = [microcircuit(seed=keys["seed"] + k, **own) for k in range(keys["batch"])]
+    nets = [microcircuit(seed=given["seed"] + k, **own) for k in range(given["batch"])]
     connected = time.perf_counter()
     net = nets[0]
     runner = net if len(nets) == 1 else Ensemble(nets)
     runner.run(net.dt)
     built = time.perf_counter()
-    runner.run(round(1e3 * keys["warm"] / net.dt) * net.dt)
+    runner.run(round(1e3 * given["warm"] / net.dt) * net.dt)
     start = time.perf_counter()
-    runner.run(1e3 * keys["seconds"])
+    runner.run(1e3 * given["seconds"])
     run_s = time.perf_counter() - start
     return {
-        **keys,
+        **given,
         "neurons": sum(net.neurons for net in nets),
         "synapses": sum(net.synapses for net in nets),
         "connect_s": connected - began,
         "build_s": built - began,
         "run_s": run_s,
-        "real_time_factor": run_s / keys["seconds"],
-        "biological_s_per_s": len(nets) * keys["seconds"] / run_s,
-        "us_per_step": 1e3 * run_s / keys["seconds"] * net.dt,
+        "real_time_factor": run_s / given["seconds"],
+        "biological_s_per_s": len(nets) * given["seconds"] / run_s,
+        "us_per_step": 1e3 * run_s / given["seconds"] * net.dt,
         "published_real_time_factor": PUBLISHED,
         "memory_gib": memory(net) / 2**30,
-        "rates_hz": rates(net, runner, keys["rates"]),
+        "rates_hz": rates(net, runner, given["rates"]),
     }
 
 
@@ -73,21 +72,9 @@ def memory(net: Network) -> int:
 
 def main() -> None:
     """Measure, print, and keep."""
-    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    options.add_argument("keys", nargs="*", metavar="KEY=VALUE")
-    options.add_argument("--out", type=Path, help="keep the JSON here")
-    given = options.parse_args()
-    keys: dict[str, Any] = dict(KEYS)
-    for text in given.keys:
-        key, _, value = text.partition("=")
-        if key not in KEYS:
-            raise SystemExit(f"unknown key {key!r}; there are {', '.join(KEYS)}")
-        try:
-            keys[key] = type(KEYS[key])(value)
-        except ValueError:
-            raise SystemExit(f"{key} is no {type(KEYS[key]).__name__}: {value!r}") from None
-    figures = measured(keys)
-    device = torch.device(keys["device"])
+    given, out = keys.parse(__doc__, KEYS)
+    figures = measured(given)
+    device = torch.device(given["device"])
     report = {
         "benchmark": "microcircuit_gpu",
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
@@ -96,7 +83,7 @@ def main() -> None:
         "versions": machine.versions(),
         **figures,
     }
-    keep.save(report, given.out)
+    keep.save(report, out)
     print(json.dumps(report, indent=1))
 
 

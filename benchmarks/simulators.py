@@ -21,7 +21,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keep
 import machine
@@ -31,6 +31,11 @@ from tables_simulators import simulators
 
 PEERS = Path(__file__).parent / "peers"
 OURS, NEST, BRIAN = keep.OURS, "NEST", "Brian2"
+STATIC = "static"
+STDP_BAR = 3.0
+"""Processor time of a plastic network is at most so many times that of the static one."""
+Side: TypeAlias = tuple[str, str]
+"""Library and variant."""
 FIGURES = ("cpu_s", "run_s", "build_s", "compile_s")
 LONGEST_S = 3600.0
 QUICK_MS, QUICK_SCALE = 20.0, 0.05
@@ -44,35 +49,46 @@ class Network:
         name: as printed.
         recipe: ours, with its keys.
         script: of the peers, without the simulator's name, with its options.
-        wanted: how many times less processor time than NEST and Brian2.
-        threads: of ours and NEST; Brian2 is measured on one.
+        wanted: how many times less processor time than each of the peers, where there is an aim.
+        threads: of each side.
+        peers: that are measured.
+        static: our recipe without plasticity, to be measured beside a plastic one.
     """
 
     name: str
     recipe: tuple[str, ...]
     script: tuple[str, ...]
-    wanted: tuple[float, float]
+    wanted: tuple[float, ...] = ()
     threads: int = 1
+    peers: tuple[str, ...] = (NEST, BRIAN)
+    static: tuple[str, ...] = ()
 
-    def command(self, library: str) -> list[str]:
-        """Script and options of a side."""
-        if library == OURS:
-            return ["spikesim_network.py", "--recipe", *self.recipe]
-        return [f"{'nest' if library == NEST else 'brian'}_{self.script[0]}.py", *self.script[1:]]
+    def commands(self) -> dict[Side, list[str]]:
+        """Script and options of each side."""
+        found = {(OURS, ""): ["spikesim_network.py", "--recipe", *self.recipe]}
+        if self.static:
+            found[OURS, STATIC] = ["spikesim_network.py", "--recipe", *self.static]
+        for peer in self.peers:
+            script = f"{'nest' if peer == NEST else 'brian'}_{self.script[0]}.py"
+            found[peer, ""] = [script, *self.script[1:]]
+        return found
 
 
 VA = "vogels_abbott"
+BRUNEL = ("brunel",), ("brunel",)
+PLASTIC = ("plastic_brunel",), ("brunel", "--stdp")
 SPARSE = ("scale=10", "indegree=100"), ("izhikevich", "--neurons", "10000", "--indegree", "100")
 DENSE = ("scale=10", "indegree=1000"), ("izhikevich", "--neurons", "10000", "--indegree", "1000")
 NETWORKS = (
-    Network("Brunel", ("brunel",), ("brunel",), (49.6 / 5, 19.0 / 5)),
+    Network("Brunel", *BRUNEL, (49.6 / 5, 19.0 / 5)),
+    Network("Brunel with STDP", *PLASTIC, peers=(NEST,), static=("brunel",)),
     Network("CUBA", ("cuba",), (VA, "--synapses", "cuba"), (0.79 / 0.1, 0.13 / 0.1)),
     Network("COBA", ("coba",), (VA, "--synapses", "coba"), (11.6 / 0.26, 0.52 / 0.26)),
     Network("Izhikevich 1,000, all to all", ("izhikevich",), ("izhikevich",), (5.0, 0.04 / 0.03)),
     Network("Izhikevich 10,000 x 100", ("izhikevich", *SPARSE[0]), SPARSE[1], (1.6 / 0.27, 2.0)),
     Network("Izhikevich 10,000 x 1,000", ("izhikevich", *DENSE[0]), DENSE[1], (2.9, 2.9)),
     Network("microcircuit x 0.1", ("microcircuit", "scale=0.1"), ("microcircuit",), (12.2, 1.9)),
-    Network("Brunel, two threads", ("brunel",), ("brunel",), (49.6 / 5, 19.0 / 5), threads=2),
+    Network("Brunel, two threads", *BRUNEL, (49.6 / 5,), threads=2, peers=(NEST,)),
 )
 
 
@@ -86,32 +102,37 @@ class Bench:
 
     def row(self, network: Network) -> dict[str, Any]:
         """All sides of a network, in turns."""
-        found: dict[str, list[dict[str, Any]]] = {library: [] for library in self.pythons}
+        chosen = [side for side in network.commands() if side[0] in self.pythons]
+        found: dict[Side, list[dict[str, Any]]] = {side: [] for side in chosen}
         for seed in range(1, self.options.repeats + 1):
-            for library, lines in found.items():
-                if (network.threads == 1 or library != BRIAN) and not failed(lines):
-                    lines.append(self.one(network, library, seed))
-        sides = [side(library, lines) for library, lines in found.items() if lines]
+            for side, lines in found.items():
+                if not failed(lines):
+                    lines.append(self.one(network, side, seed))
+        sides = [summary(*side, lines) for side, lines in found.items()]
         row = {
             "row": network.name,
             "threads": network.threads,
-            "wanted": {NEST: round(network.wanted[0], 2), BRIAN: round(network.wanted[1], 2)},
+            "wanted": {p: round(w, 2) for p, w in zip(network.peers, network.wanted, strict=False)},
             "sides": sides,
         }
-        ours = next(s for s in sides if s["library"] == OURS)
-        for peer in sides:
-            if "cpu_s" in ours and "cpu_s" in peer and peer is not ours:
-                peer["times_ours"] = round(peer["cpu_s"]["median"] / ours["cpu_s"]["median"], 2)
+        ours = sides[0]
+        for other in sides[1:]:
+            if "cpu_s" in ours and "cpu_s" in other:
+                times = other["cpu_s"]["median"] / ours["cpu_s"]["median"]
+                if other["variant"] == STATIC:
+                    row |= {"times_static": round(1 / times, 2), "bar_static": STDP_BAR}
+                else:
+                    other["times_ours"] = round(times, 2)
         if self.options.seeds > 1 and NEST in self.pythons and network.threads == 1:
             row["statistics"] = self.statistics(network)
         return row
 
     def one(
-        self, network: Network, library: str, seed: int, spikes: Path | None = None
+        self, network: Network, side: Side, seed: int, spikes: Path | None = None
     ) -> dict[str, Any]:
         """One measurement: the line that the script printed, or why there is none."""
-        script, *rest = network.command(library)
-        command = [self.pythons[library], str(PEERS / script), *rest, "--seed", str(seed)]
+        script, *rest = network.commands()[side]
+        command = [self.pythons[side[0]], str(PEERS / script), *rest, "--seed", str(seed)]
         command += ["--threads", str(network.threads), "--ms", str(self.ms)]
         if self.options.quick:
             command += ["--scale", str(QUICK_SCALE)]
@@ -138,7 +159,7 @@ class Bench:
                 return {"status": f"failed: {last[:200]}"}
         line: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
         spent = f"{line['cpu_s']} s, {line['rate_hz']} Hz ({time.perf_counter() - start:.0f} s)"
-        print(f"{network.name}: {library}: {spent}", file=sys.stderr, flush=True)
+        print(f"{network.name}: {' '.join(side).strip()}: {spent}", file=sys.stderr, flush=True)
         return line
 
     @property
@@ -153,7 +174,7 @@ class Bench:
             runs = [(OURS, 1), *((NEST, seed) for seed in range(1, self.options.seeds + 1))]
             for library, seed in runs:
                 path = Path(folder) / f"{library}-{seed}.npz"
-                line = self.one(network, library, seed, path)
+                line = self.one(network, (library, ""), seed, path)
                 if failed([line]):
                     return line
                 samples.append(of_file(path, line["neurons"], self.ms, self.ms / 10))
@@ -165,9 +186,9 @@ def failed(lines: list[dict[str, Any]]) -> bool:
     return bool(lines) and "status" in lines[-1]
 
 
-def side(library: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
+def summary(library: str, variant: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
     """A side of a row: medians and spreads over its measurements."""
-    out: dict[str, Any] = {"library": library, "variant": ""}
+    out: dict[str, Any] = {"library": library, "variant": variant}
     if failed(lines):
         return out | lines[-1]
     kept = ("version", "neurons", "synapses", "biological_ms", "dtype")

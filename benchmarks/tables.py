@@ -12,6 +12,7 @@ from typing import Any
 from tables_memory import memory
 from tables_microcircuit import microcircuit
 from tables_neurons import neurons_on_cpu, neurons_on_gpu
+from tables_plastic import plastic
 from tables_simulators import simulators
 from tables_step import training_step
 
@@ -30,10 +31,11 @@ every way that was tried, spreads, firing rates, versions and settings.
 | `attention.py` | the products of spikes in attention | `attention_h200.json` |
 | `simulators.py` | whole networks beside NEST and Brian2 | `simulators_cpu.json` |
 | `microcircuit_gpu.py` | a cortical microcircuit, and eight at once | `microcircuit_h200*.json` |
+| `plastic_gpu.py` | Brunel's network, static and with STDP | `plastic_h200.json` |
 | `event_loading.py` | recordings to batches | `event_loading_nmnist.json` |
 | `model_h200.py` | the CIFAR10-DVS model, plain torch reference | `model_h200.json` |
 
-All but the last four take `--device cpu --quick` to see that they run (`simulators.py --quick`),
+All but the last five take `--device cpu --quick` to see that they run (`simulators.py --quick`),
 and `--out FILE` for the JSON, which the same command again completes where a run was cut. The
 peers: `pip install --no-deps -r requirements-peers.txt`; NEST and Brian2 each in an environment of
 its own, `requirements-nest.txt` and `requirements-brian.txt` of this folder. A ratio is one of two
@@ -53,6 +55,7 @@ def readme(results: Path = HERE / "results") -> str:
         *microcircuit(
             read(results, "microcircuit_h200"), read(results, "microcircuit_h200_batch8")
         ),
+        *plastic(read(results, "plastic_h200")),
     ]
     return "\n".join(parts)
 

@@ -47,20 +47,30 @@ def simulators(report: dict[str, Any] | None) -> list[str]:
 
 
 def of(row: dict[str, Any], library: str) -> dict[str, Any]:
-    """A side, empty if there is none."""
+    """A side, empty if there is none; of two of ours the plastic one, which is first."""
     return next((side for side in row["sides"] if side["library"] == library), {})
 
 
 def times(row: dict[str, Any]) -> list[str]:
     """Processor seconds of each side."""
-    cells = [seconds(of(row, OURS), "cpu_s")]
+    cells = [seconds(of(row, OURS), "cpu_s") + plasticity(row)]
     for library in PEERS:
         peer = of(row, library)
         ratio = ""
         if "times_ours" in peer:
-            ratio = f" ({peer['times_ours']:.1f} x, wanted {row['wanted'][library]:.1f})"
+            aim = f", wanted {row['wanted'][library]:.1f}" if library in row["wanted"] else ""
+            ratio = f" ({peer['times_ours']:.1f} x{aim})"
         cells.append(seconds(peer, "cpu_s") + ratio)
     return cells
+
+
+def plasticity(row: dict[str, Any]) -> str:
+    """What plasticity costs, where the static network was measured beside it."""
+    if "times_static" not in row:
+        return ""
+    static = next(side for side in row["sides"] if side["variant"] == "static")
+    ratio = f"{row['times_static']:.2f} x static {seconds(static, 'cpu_s')}"
+    return f" ({ratio}, wanted at most {row['bar_static']:g} x)"
 
 
 def speedup(one: dict[str, Any], two: dict[str, Any], library: str) -> str:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from spikesim.network import AllToAll, Network, Normal
 from spikesim.network.plasticity import EProp
-from spikesim.network.plasticity.projection import PlasticProjection
 from spikesim.neurons import ALIF, LI
 from spikesim.surrogate import Triangle
 
@@ -81,7 +80,6 @@ def learn(trials: int, seed: int, *, is_recurrent: bool = True) -> Outcome:
     errors = net.modulator(error, post=out, every=EVERY)
 
     def signal(ms: float) -> Array:
-        assert isinstance(readout, PlasticProjection)
         return readout.weights() * error(ms)
 
     signals = net.modulator(signal, post=cells, every=EVERY)

@@ -1,4 +1,4 @@
-"""A recipe of ``spikesim.network.recipes``: ``--recipe NAME key=value ...``.
+"""A recipe of ``spikesim.network.recipes``, or ``plastic_brunel``: ``--recipe NAME key=value ...``.
 
 Compiling is no part of any figure: a small network is built first, and the measured one runs for
 20 ms, then goes back to its first state.
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import peer
+from plastic_brunel import plastic_brunel
 
 import spikesim
 from spikesim.network.network import Network
@@ -18,6 +19,7 @@ from spikesim.network.population import Population
 from spikesim.network.probe import SpikeProbe
 from spikesim.network.recipes import RECIPES
 
+NETWORKS = RECIPES | {"plastic_brunel": plastic_brunel}
 WARM_UP_MS = 20.0
 SMALL = 0.05
 
@@ -25,7 +27,7 @@ SMALL = 0.05
 def main() -> None:
     """Build, run, print."""
     options = peer.parser(__doc__)
-    options.add_argument("--recipe", required=True, choices=tuple(RECIPES))
+    options.add_argument("--recipe", required=True, choices=tuple(NETWORKS))
     options.add_argument("keys", nargs="*", metavar="key=value")
     chosen = options.parse_args()
     keys = {name: ast.literal_eval(value) for name, value in (k.split("=") for k in chosen.keys)}
@@ -59,7 +61,7 @@ def main() -> None:
 
 def build(chosen: argparse.Namespace, keys: dict[str, Any]) -> tuple[Network, list[SpikeProbe]]:
     """A network that is ready to run, all neurons recorded."""
-    net = RECIPES[chosen.recipe](**keys, seed=chosen.seed, threads=chosen.threads)
+    net = NETWORKS[chosen.recipe](**keys, seed=chosen.seed, threads=chosen.threads)
     probes = [net.probe(group, "spikes") for group in net.groups if isinstance(group, Population)]
     net.run(0.0)
     return net, probes

@@ -160,6 +160,13 @@ class Projection:
             self.weight = self.builder.whole(self.weight, ring.quantum)
         return self.weight
 
+    def weights(self) -> NDArray[Any]:
+        """Weights in the unit of the receptor, in the order of :meth:`table`."""
+        weight = self.weight
+        if not isinstance(weight, int | float):
+            weight = self.builder.download(weight)
+        return np.broadcast_to(weight * self.quantum, len(self.place)).copy()
+
     def table(self) -> dict[str, NDArray[Any]]:
         """All synapses as arrays ``pre``, ``post``, ``weight`` and ``delay`` (ms), one entry each.
 
@@ -168,13 +175,11 @@ class Projection:
         """
         share = self.post.share
         indptr, place = (self.builder.download(array) for array in (self.indptr, self.place))
-        weight, size, same = self.weight, len(place), self.delay is not None
-        if not isinstance(weight, int | float):
-            weight = self.builder.download(weight)
+        size, same = len(place), self.delay is not None
         return {
             "pre": np.repeat(np.arange(self.pre.size, dtype=np.int32), np.diff(indptr)),
             "post": (place if same else place % share.count).astype(np.int32) + share.first,
-            "weight": np.broadcast_to(weight * self.quantum, size).copy(),
+            "weight": self.weights(),
             "delay": (np.full(size, self.delay) if same else place // share.count) * self.dt,
         }
 

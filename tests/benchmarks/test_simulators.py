@@ -50,8 +50,32 @@ def test_a_quick_run_without_peers_has_our_figures(tmp_path: Path, modules: Modu
 def test_every_network_has_a_script_of_each_simulator(modules: Modules) -> None:
     simulators = modules("simulators")
     for network in simulators.NETWORKS:
-        for library in (simulators.OURS, simulators.NEST, simulators.BRIAN):
-            assert (FOLDER / "peers" / network.command(library)[0]).is_file()
+        commands = network.commands()
+        assert {library for library, _ in commands} == {simulators.OURS, *network.peers}
+        for command in commands.values():
+            assert (FOLDER / "peers" / command[0]).is_file()
+
+
+def test_a_plastic_row_has_its_static_network_beside_it(tmp_path: Path, modules: Modules) -> None:
+    out = tmp_path / "simulators_cpu.json"
+    command = [sys.executable, str(FOLDER / "simulators.py"), "--quick", "--repeats", "2"]
+    command += ["--only", "STDP", "--nest", "/no/python", "--brian", "/no/python"]
+    plain = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, env=plain)
+    assert done.returncode == 0, done.stderr[-2000:]
+    measured = [line.split(":")[1].strip() for line in done.stderr.splitlines()]
+    assert measured == ["spikesim", "spikesim static"] * 2, "not in turns"
+    (row,) = json.loads(out.read_text())["rows"]
+    ours, static, nest = row["sides"]
+    assert [ours["variant"], static["variant"], nest["library"]] == ["", "static", "NEST"]
+    assert ours["synapses"] == static["synapses"] == 625 * 1250
+    ratio = ours["cpu_s"]["median"] / static["cpu_s"]["median"]
+    assert row["times_static"] == pytest.approx(ratio, abs=0.01)
+    nest |= {"cpu_s": {"median": 2.0}, "times_ours": 7.0}
+    text = "\n".join(modules("tables").simulators(json.loads(out.read_text()) | {"rows": [row]}))
+    seconds = [f"{side['cpu_s']['median']:.3g}" for side in (ours, static)]
+    cell = f"{seconds[0]} ({row['times_static']:.2f} x static {seconds[1]}, wanted at most 3 x)"
+    assert f"| Brunel with STDP | {cell} | 2 (7.0 x) |  |" in text
 
 
 def test_statistics_are_those_of_the_package(modules: Modules) -> None:

@@ -242,7 +242,3 @@ class PlasticProjection(Projection):
         self.strength[:] = np.clip(given * self.sign, self.low, self.high)
         if self._operation is not None and self._operation.resident is not None:
             self._operation.resident.set_weights(self.strength, self._step() - 1)
-
-    def table(self) -> dict[str, NDArray[Any]]:
-        """As :meth:`Projection.table`, with the weights as they are now."""
-        return {**super().table(), "weight": self.weights()}
