@@ -1,8 +1,44 @@
-"""Command lines of ``KEY=VALUE``."""
+"""Scripts that are told ``KEY=VALUE`` and keep a JSON."""
 
 import argparse
+import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import keep
+import machine
+import torch
+
+
+def report(
+    doc: str | None,
+    name: str,
+    defaults: dict[str, Any],
+    measured: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
+    """Measure with the keys of the command line, print, and keep.
+
+    Args:
+        doc: of the script, whose first line is its description.
+        name: of the benchmark.
+        defaults: of the keys, ``device`` among them.
+        measured: gives the figures for all keys.
+    """
+    given, out = parse(doc, defaults)
+    figures = measured(given)
+    device = torch.device(given["device"])
+    found = {
+        "benchmark": name,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "device": device.type,
+        "machine": machine.describe(device),
+        "versions": machine.versions(),
+        **figures,
+    }
+    keep.save(found, out)
+    print(json.dumps(found, indent=1))
 
 
 def parse(doc: str | None, defaults: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:

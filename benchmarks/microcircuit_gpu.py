@@ -8,13 +8,10 @@ of different seeds that run together, ``seed``, ``threads`` (that connect, where
 ``device``. The run that is timed records nothing, and is bit for bit that of any other run.
 """
 
-import json
 import time
 from typing import Any
 
-import keep
 import keys
-import machine
 import numpy as np
 import torch
 
@@ -70,22 +67,5 @@ def memory(net: Network) -> int:
     return torch.cuda.max_memory_allocated(net.device) if net.device.type == "cuda" else 0
 
 
-def main() -> None:
-    """Measure, print, and keep."""
-    given, out = keys.parse(__doc__, KEYS)
-    figures = measured(given)
-    device = torch.device(given["device"])
-    report = {
-        "benchmark": "microcircuit_gpu",
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "device": device.type,
-        "machine": machine.describe(device),
-        "versions": machine.versions(),
-        **figures,
-    }
-    keep.save(report, out)
-    print(json.dumps(report, indent=1))
-
-
 if __name__ == "__main__":
-    main()
+    keys.report(__doc__, "microcircuit_gpu", KEYS, measured)

@@ -9,14 +9,11 @@ stand at once and run in turns, without recording, so that their ratio is of the
 ``device``.
 """
 
-import json
 import statistics
 import time
 from typing import Any
 
-import keep
 import keys
-import machine
 import numpy as np
 import torch
 from microcircuit_gpu import rates
@@ -98,22 +95,5 @@ def kernels(net: Network) -> list[dict[str, Any]]:
     ]
 
 
-def main() -> None:
-    """Measure, print, and keep."""
-    given, out = keys.parse(__doc__, KEYS)
-    figures = measured(given)
-    device = torch.device(given["device"])
-    report = {
-        "benchmark": "plastic_gpu",
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "device": device.type,
-        "machine": machine.describe(device),
-        "versions": machine.versions(),
-        **figures,
-    }
-    keep.save(report, out)
-    print(json.dumps(report, indent=1))
-
-
 if __name__ == "__main__":
-    main()
+    keys.report(__doc__, "plastic_gpu", KEYS, measured)
