@@ -1,10 +1,5 @@
 """Train a model as a recipe says, so that a run killed at any moment can go on."""
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 import torch
@@ -15,6 +10,7 @@ from spikesim.train.config import Config
 from spikesim.train.device import choose_device, prepare
 from spikesim.train.progress import Screen
 from spikesim.train.run import Result, Run
+from spikesim.train.stopping import stopped_by_signal
 from spikesim.train.training import Training, write_report
 from spikesim.world import World, process_group, world_from_environment
 
@@ -45,7 +41,7 @@ def train(config: Config, *, resume: bool = False) -> Result:
     chosen = f"{device} (auto)" if config.train.device == "auto" else str(device)
     kernels = ready(config.train.backend, device.type)
     screen.say(f"run {config.run.path}  device {chosen}  backend {kernels}  processes {world.size}")
-    with _stopped_by_signal(), process_group(world, device):
+    with stopped_by_signal(), process_group(world, device):
         try:
             if resume:
                 run = _run_to_continue(config)
@@ -96,26 +92,6 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         full = f"{prefix}{name}"
         flat.update(_flat(value, f"{full}.") if isinstance(value, dict) else {full: value})
     return flat
-
-
-@contextmanager
-def _stopped_by_signal() -> Iterator[None]:
-    """Inside, SIGTERM (a scheduler, or ``torchrun`` after a lost process) ends with one line."""
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        raise Stopped(
-            "stopped by SIGTERM; run the same command with --resume to go on from the last "
-            "checkpoint"
-        )
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _what_was_lost(error: RuntimeError, world: World) -> str:
