@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tables_delays import delays
 from tables_memory import memory
 from tables_microcircuit import microcircuit
 from tables_neurons import neurons_on_cpu, neurons_on_gpu
@@ -28,6 +29,7 @@ every way that was tried, spreads, firing rates, versions and settings.
 | `neurons.py` | one layer, forward and backward | `neurons_h200.json`, `neurons_cpu.json` |
 | `memory.py` | what a layer needs beyond input, output and their gradients | `memory_h200.json` |
 | `training_step.py` | a whole training step of Spikformer 2-256 | `training_step_h200.json` |
+| `delays.py` | synapses with delays, beside dense convolutions | `delays_*.json` |
 | `attention.py` | the products of spikes in attention | `attention_h200.json` |
 | `simulators.py` | whole networks beside NEST and Brian2 | `simulators_cpu.json` |
 | `microcircuit_gpu.py` | a cortical microcircuit, and eight at once | `microcircuit_h200*.json` |
@@ -50,6 +52,7 @@ def readme(results: Path = HERE / "results") -> str:
         *neurons_on_gpu(read(results, "neurons_h200")),
         *neurons_on_cpu(read(results, "neurons_cpu")),
         *memory(read(results, "memory_h200")),
+        *delays(read(results, "delays_h200"), read(results, "delays_cpu")),
         *training_step(read(results, "training_step_h200")),
         *simulators(read(results, "simulators_cpu")),
         *microcircuit(

@@ -107,16 +107,6 @@ class ArchiveSource(Source):
                         fetch(archive, self.root)
             self.files(part)
 
-    def missing(self) -> UserError:
-        """The error for an absent dataset: one command, or what to get and where to put it."""
-        info = self.info
-        names = ", ".join(f"{a.name} (md5 {a.md5})" if a.md5 else a.name for a in info.archives)
-        if all(archive.url for archive in info.archives):
-            cure = f"run: spikesim datasets prepare {info.name}"
-        else:
-            cure = f"get {names} from {info.url} by hand and put it there"
-        return UserError(f"{info.name}: nothing found in {self.root}; {cure}; or give root=")
-
 
 def tail(file: Path) -> str:
     """The last two parts of a file's name, without its ending: class or speaker, and recording."""

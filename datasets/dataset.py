@@ -67,6 +67,7 @@ class EventDataset(Dataset[Sample]):
         steps: number of frames ``T``.
         frame_shape: ``(P, H, W)``.
         keys: the name of the recording each sample is from.
+        groups: who or what was recorded in each sample; empty where the source does not say.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class EventDataset(Dataset[Sample]):
         sensor_size: tuple[int, int, int],
         stores: Sequence[Store],
         keys: Sequence[Sequence[str]],
+        groups: Sequence[Sequence[str]],
         samples: Samples,
         binning: Binning,
         representation: Representation = "frames",
@@ -97,6 +99,7 @@ class EventDataset(Dataset[Sample]):
         self.seed = seed
         self._stores = tuple(stores)
         self._keys = tuple(keys)
+        self._groups = tuple(groups)
         self._samples = samples
         # in shared memory, so that workers of a loader that outlive an epoch see the new one
         self._epoch = _shared(0)
@@ -119,8 +122,16 @@ class EventDataset(Dataset[Sample]):
     @property
     def keys(self) -> list[str]:
         """The name of the recording each sample is from."""
+        return self._named(self._keys)
+
+    @property
+    def groups(self) -> list[str]:
+        """Who or what was recorded in each sample; empty where the source does not say."""
+        return self._named(self._groups)
+
+    def _named(self, names: Sequence[Sequence[str]]) -> list[str]:
         s = self._samples
-        return [self._keys[a][b] for a, b in zip(s.store, s.row, strict=True)]
+        return [names[a][b] for a, b in zip(s.store, s.row, strict=True)]
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -212,7 +223,7 @@ class EventDataset(Dataset[Sample]):
         return rows % max(len(self), 1)
 
     def _with(self, **changed: Any) -> "EventDataset":
-        new = object.__new__(EventDataset)
+        new = object.__new__(type(self))
         new.__dict__.update(self.__dict__)
         new._epoch = _shared(self.epoch)
         for name, value in changed.items():

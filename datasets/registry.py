@@ -1,6 +1,6 @@
 """Datasets by name. A file ``sources/<name>.py`` with a class ``SOURCE`` is found by its name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -11,6 +11,7 @@ from spikesim.datasets import sources
 from spikesim.datasets.augment import Augment
 from spikesim.datasets.dataset import EventDataset, Representation, samples_of
 from spikesim.datasets.frames import Binning, By, Values
+from spikesim.datasets.series import SeriesDataset, SeriesSource
 from spikesim.datasets.source import DatasetInfo, Events, Source, fold_numbers
 from spikesim.datasets.store import open_store
 from spikesim.errors import UserError, nearest
@@ -54,7 +55,7 @@ def load(
     split: str = "train",
     *,
     root: str | Path | None = None,
-    steps: int = 10,
+    steps: int | None = None,
     representation: Representation = "frames",
     binning: By = "time",
     window_us: int | None = None,
@@ -64,6 +65,7 @@ def load(
     cut_us: int | None = None,
     min_events: int | None = None,
     fold: tuple[int, int] | None = None,
+    held_out: Sequence[str] | None = None,
     augment: "Augment | dict[str, object] | str | None" = None,
     transform: Callable[[Events], Events] | None = None,
     seed: int = 0,
@@ -77,7 +79,7 @@ def load(
         root: folder or archive; by default ``$SPIKESIM_DATA/<name>``, or
             ``~/.cache/spikesim/data/<name>`` where that is not set. ``"nmnist"`` without a root is
             always the 1,000 + 100 recordings that come with the package.
-        steps: number of frames ``T``.
+        steps: number of frames ``T``; by default 10, or those of a dataset of series.
         representation: ``"frames"``, or ``"events"`` for structured arrays ``t x y p``.
         binning: steps of equal ``"time"`` or equal ``"count"`` of events; see :class:`Binning`.
         window_us: duration of a step by time, us; by default the sample divided by ``steps``.
@@ -89,6 +91,8 @@ def load(
         min_events: leave out samples of fewer events; the default is the dataset's own.
         fold: ``(k, n)``, ``k`` from 0: split ``k`` of ``n`` over the recordings of all splits;
             ``"test"`` is part ``k`` of a fixed stratified partition, ``"train"`` the others.
+        held_out: names of groups (speakers, sessions): over the recordings of all splits,
+            ``"test"`` is these groups, ``"train"`` the others.
         augment: an :class:`Augment`, its fields as a mapping, or a preset's name.
         transform: structured events to structured events, such as Tonic's transforms, before
             binning and augmentation.
@@ -104,21 +108,35 @@ def load(
     if cut_us is not None and cut_us < 1:
         raise UserError(f"cut_us must be at least 1 us, got {cut_us}")
     shape = (size, size) if isinstance(size, int) else size
+    source = source_class(name)(None if root is None else Path(root))
+    if steps is None:
+        steps = source.steps if isinstance(source, SeriesSource) else Binning.steps
     frames = Binning(steps, binning, window_us, events_per_frame, shape, values)
     augment = Augment.of(augment)
-    source = source_class(name)(None if root is None else Path(root))
     cut_us = source.info.cut_us if cut_us is None else cut_us
     min_events = source.info.min_events if min_events is None else min_events
     every_split = (*source.info.splits, *source.info.extra_splits)
-    splits = every_split if fold is None else ("train", "test")
+    parted_anew = fold is not None or held_out is not None
+    splits = ("train", "test") if parted_anew else every_split
     if split not in splits:
         raise UserError(f"{name} has no split {split!r}{nearest(split, splits)}")
     if fold is not None and not 0 <= fold[0] < fold[1]:
         raise UserError(f"fold must be (k, n) with 0 <= k < n, got {tuple(fold)}")
+    if fold is not None and held_out is not None:
+        raise UserError("fold and held_out part the same recordings in two ways; give one of them")
 
-    parts = [source.recordings(part) for part in (source.info.splits if fold else (split,))]
+    parts = [source.recordings(part) for part in (source.info.splits if parted_anew else (split,))]
     if not any(parts):
         raise UserError(f"{name}: no recordings of split {split!r} at {source.root}")
+    if isinstance(source, SeriesSource):
+        plain = (augment, fold, transform, cut_us) == (None, None, None, None) and not min_events
+        if not plain or representation != "frames" or frames != Binning(source.steps):
+            raise UserError(
+                f"{name} holds series of {source.steps} frames, not events: give "
+                f"steps={source.steps} and nothing about binning, cutting or augmentation"
+            )
+        series = SeriesDataset(source, split, [r for part in parts for r in part])
+        return series if held_out is None else _of_groups(series, held_out)
     place = None if cache is None else Path(cache)
     stores = [open_store(source, recordings, cache=place) for recordings in parts]
     samples = samples_of(
@@ -134,13 +152,14 @@ def load(
         first = np.cumsum([0, *map(len, parts)])
         number = numbers[first[samples.store] + samples.row]
         samples = samples.take(np.flatnonzero((number == fold[0]) == (split == "test")))
-    return EventDataset(
+    dataset = EventDataset(
         source.info,
         split,
         classes=source.classes,
         sensor_size=source.sensor_size,
         stores=stores,
         keys=[[r.key for r in part] for part in parts],
+        groups=[[r.group for r in part] for part in parts],
         samples=samples,
         binning=frames,
         representation=representation,
@@ -148,3 +167,15 @@ def load(
         transform=transform,
         seed=seed,
     )
+    return dataset if held_out is None else _of_groups(dataset, held_out)
+
+
+def _of_groups(dataset: EventDataset, held_out: Sequence[str]) -> EventDataset:
+    """The samples of the groups that are held out, for the split ``"test"``, or the others."""
+    groups = dataset.groups
+    known = sorted(set(groups) - {""})
+    for name in held_out:
+        if name not in known:
+            raise UserError(f"{dataset.name} has no group {name!r}{nearest(name, known)}")
+    is_test = dataset.split == "test"
+    return dataset.subset([i for i, name in enumerate(groups) if (name in held_out) == is_test])

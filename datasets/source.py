@@ -136,13 +136,14 @@ class Source(ABC):
     def missing(self) -> UserError:
         """The error for an absent ``root``: what to get, from where, and where to put it."""
         info = self.info
-        names = ", ".join(archive.name for archive in info.archives)
-        what = f" ({names})" if names else ""
         layout = f" so that it holds {info.layout}" if info.layout else ""
-        return UserError(
-            f"{info.name}: nothing found at {self.root}; download it{what} from {info.url} and "
-            f"unpack it there{layout}, or give root="
-        )
+        names = ", ".join(f"{a.name} (md5 {a.md5})" if a.md5 else a.name for a in info.archives)
+        cure = f"download it from {info.url} and unpack it there{layout}"
+        if names and all(archive.url for archive in info.archives):
+            cure = f"run: spikesim datasets prepare {info.name}, or download it from {info.url}"
+        elif names:
+            cure = f"get {names} from {info.url} by hand and put it there, or unpack it{layout}"
+        return UserError(f"{info.name}: nothing found at {self.root}; {cure}; or give root=")
 
 
 def default_root(name: str) -> Path:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesim.kernels.closed_loop import Sums
 from spikesim.kernels.eprop_state import EPropState, Response
 from spikesim.kernels.exchange import Exchanged
 from spikesim.kernels.plastic_state import PlasticState
@@ -282,6 +283,7 @@ Operation: TypeAlias = (
     | PoissonInput
     | NoiseInput
     | CurrentInput
+    | Sums
     | SpikeRecorder
     | StateRecorder
 )

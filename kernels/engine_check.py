@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesim.kernels.closed_loop import Sums
 from spikesim.kernels.engine import (
     Cells,
     CurrentInput,
@@ -77,6 +78,8 @@ def check(operation: Operation, block: int) -> None:
                 raise ValueError(f"state {state!r} is not among the traces of its cells")
             _array("neurons", neurons, ("int32",), (len(neurons),))
             _inside("neurons", neurons, cells.count)
+        case Sums():
+            _sums(operation, block)
 
 
 def check_room(operation: Operation, first: int, steps: int) -> None:
@@ -90,6 +93,8 @@ def check_room(operation: Operation, first: int, steps: int) -> None:
             _bits("bits", rows, len(rows), source.count)
         case StateRecorder(cells=cells, neurons=neurons, values=rows):
             _array("values", rows, (cells.dtype,), (len(rows), len(neurons)))
+        case Sums(values=rows, weight=weight):
+            _array("values", rows, ("float64",), (len(rows), len(weight)))
         case _:
             return
     start, end = operation.first, operation.first + len(rows)
@@ -175,6 +180,20 @@ def _eprop(delivery: EPropDelivery, block: int) -> None:
         raise ValueError(f"{steps} steps of receivers are too few to be kept")
     if len(state.sent) < steps + delivery.longest + delivery.response.lag:
         raise ValueError(f"{len(state.sent)} steps of senders are too few to be kept")
+
+
+def _sums(sums: Sums, block: int) -> None:
+    if sums.state not in sums.cells.traces:
+        raise ValueError(f"state {sums.state!r} is not among the traces of its cells")
+    many = len(sums.weight)
+    _array("weight", sums.weight, ("float64",), (many, sums.cells.count))
+    if sums.feedback is not None:
+        ring, delay = sums.feedback.ring, sums.feedback.delay
+        _ring(ring, block)
+        slots, neurons = ring.array.shape
+        _array("weight of feedback", sums.feedback.weight, ("float64",), (many, neurons))
+        if not block <= delay <= slots - block:
+            raise ValueError(f"feedback needs a delay from {block} to {slots - block}, not {delay}")
 
 
 def _delivery(delivery: Delivery, block: int) -> None:

@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +42,7 @@ from spikesim.kernels.exchange import Exchanged
 from spikesim.kernels.print_update import THREADS, deliver_text
 
 KNOWN = Cells | SpikeSource | Received | Delivery | PlasticDelivery | Modulation | Input | Exchanged
+Part = TypeVar("Part")
 RECORDERS = SpikeRecorder | StateRecorder
 BLOCKS, NEAR_BLOCKS, MOST_BLOCKS = 4, 2, 16
 """Blocks of a multiprocessor that deliver to a layer, what is due soon if that is apart, to all."""
@@ -71,60 +74,30 @@ class Circuit:
         """Whether it has the states and rings of the operations."""
         self.levels = levels(operations)
         self.order = sorted(set(self.levels.values()))
-        cells = [part for part in self.parts if isinstance(part, Cells)]
-        reals = {group.dtype for group in cells}
-        if len(reals) > 1:
-            raise ValueError("cells of float32 and of float64 in one network")
-        self.real = min(reals, default="float32")
-        self.trains = [part for part in self.parts if isinstance(part, SpikeSource)]
+        self.trains = self._all(SpikeSource)
+        cells = self._all(Cells)
+        self.real = _real(cells)
         self.joint = self._joint(cells)
         self.of = {group: joint for joint in self.joint for group in joint.cells}
-        sums = 0
-        for joint in self.joint:
-            joint.first_sum, sums = sums, sums + joint.inputs * joint.columns
         self.ids, self.room, own = self._numbered()
-        size = TRAINS + len(self.trains)
-        self.clock = torch.zeros(size, dtype=torch.int64, device=device)
-        deliveries = [part for part in self.parts if isinstance(part, Delivery)]
-        plastic = [part for part in self.parts if isinstance(part, PlasticDelivery)]
+        self.clock = torch.zeros(TRAINS + len(self.trains), dtype=torch.int64, device=device)
         places = self._places(cells)
-        for ring in [delivery.ring for delivery in deliveries] + [p.ring for p in plastic]:
-            if id(ring) not in places:
-                raise ValueError("a delivery leads to a ring that no cells read")
-        modulations = [part for part in self.parts if isinstance(part, Modulation)]
+        plastic, modulations = self._all(PlasticDelivery), self._all(Modulation)
         self.plastics = Plastics(plastic, modulations, places, self.ids, self.levels, device)
-        heard = {delivery.source for delivery in deliveries}
-        exchanges = [part for part in self.parts if isinstance(part, Exchanged)]
-        self.crossings = {
-            level: Crossing(part, self.ids, own[level], heard, device)
-            for level, part in enumerate(exchanges)
-            if part.members
-        }
+        self.crossings = self._crossings(own)
         """By level."""
-        self.exchanged = min((part.block for part in exchanges), default=1)
+        self.exchanged = min((part.block for part in self._all(Exchanged)), default=1)
         """Steps from one exchange to the next."""
-        self.layers: dict[int, list[Layer]] = {}
-        self._lists: dict[int, tuple[Tensor, Tensor]] = {}
-        for level in self.order:
-            of_level = [d for d in deliveries if self.levels[d.source] == level]
-            found = layers(of_level, level, places, self.ids, self.room[level])
-            if found:
-                self.layers[level] = found
-            if found or level in self.plastics.levels:
-                self._lists[level] = self._spikes(level, sums)
+        self.layers = self._layers(places)
+        delivering = [n for n in self.order if n in self.layers or n in self.plastics.levels]
+        self._lists = {level: self._spikes(level) for level in delivering}
         wide = [layer for found in self.layers.values() for layer in found]
-        is_plain = self.order == [0] and not self.crossings and not plastic
+        is_plain = self.order == [0] and not self.crossings
         self.is_ahead = is_plain and any(len(layer.lags) > layer.near for layer in wide)
         """Whether what is due two steps later or more is delivered a step ahead of its time, beside
         the updates of other steps."""
-        whole = torch.int64 if self.real == "float64" else torch.int32
-        shape = SLOTS if self.is_ahead else 1, sums
-        self.sums = torch.zeros(shape, dtype=whole, device=device)
+        self.sums = self._sums()
         """``[slots, ..]``: of all inputs of all neurons; those of a step lie in one slot."""
-        for joint in self.joint:
-            many = joint.inputs * joint.columns
-            part = self.sums[:, joint.first_sum : joint.first_sum + many]
-            joint.sums = part.view(len(part), joint.inputs, joint.columns)
         self._steps, self._given = [], []
         for train in self.trains:
             # A neuron that is listed twice in a step has spiked once.
@@ -196,6 +169,9 @@ class Circuit:
         """What takes part in a step that is too short."""
         return Launch(deliver_text(self.real, 1), "tick", 1, ())
 
+    def _all(self, kind: type[Part]) -> list[Part]:
+        return [part for part in self.parts if isinstance(part, kind)]
+
     def _joint(self, cells: Sequence[Cells]) -> list[JointCells]:
         inputs: dict[Cells, list[Input]] = {group: [] for group in cells}
         readers = {id(r): group for group in cells for r in group.rings.values() if r is not None}
@@ -205,11 +181,15 @@ class Circuit:
         alike = defaultdict(list)
         for group in cells:
             alike[self.levels[group], key(group)].append(group)
-        ringed = {id(part.ring) for part in self.parts if isinstance(part, PlasticDelivery)}
-        return [
+        ringed = {id(part.ring) for part in self._all(PlasticDelivery)}
+        found = [
             JointCells(groups, level, inputs, ringed, self.device)
             for (level, _), groups in alike.items()
         ]
+        sums = accumulate((joint.inputs * joint.columns for joint in found), initial=0)
+        for joint, first in zip(found, sums, strict=False):
+            joint.first_sum = first
+        return found
 
     def _numbered(self) -> tuple[dict[Source, int], dict[int, int], dict[int, int]]:
         """The id of the first neuron of each source, and how many ids the list of each level has.
@@ -221,7 +201,7 @@ class Circuit:
         for joint in self.joint:
             ids |= {group: room[joint.level] + joint.column(group) for group in joint.cells}
             room[joint.level] += joint.columns
-        received = [part for part in self.parts if isinstance(part, Received)]
+        received = self._all(Received)
         own, room = room, dict.fromkeys(self.order, 0) if received else room
         sources: list[Source] = [*received, *self.trains]
         for source in sources:
@@ -237,14 +217,49 @@ class Circuit:
             for ring in group.rings.values():
                 if ring is not None:
                     found[id(ring)] = joint, joint.input_of(group, ring), joint.column(group)
+        rings = [part.ring for part in self._all(Delivery)]
+        rings += [part.ring for part in self._all(PlasticDelivery)]
+        if not {id(ring) for ring in rings} <= found.keys():
+            raise ValueError("a delivery leads to a ring that no cells read")
         return found
 
-    def _spikes(self, level: int, sums: int) -> tuple[Tensor, Tensor]:
+    def _crossings(self, own: Mapping[int, int]) -> dict[int, Crossing]:
+        heard = {delivery.source for delivery in self._all(Delivery)}
+        return {
+            level: Crossing(part, self.ids, own[level], heard, self.device)
+            for level, part in enumerate(self._all(Exchanged))
+            if part.members
+        }
+
+    def _layers(self, places: Mapping[int, Place]) -> dict[int, list[Layer]]:
+        """Of those levels that have any."""
+        deliveries = self._all(Delivery)
+        found = {}
+        for level in self.order:
+            of_level = [d for d in deliveries if self.levels[d.source] == level]
+            found[level] = layers(of_level, level, places, self.ids, self.room[level])
+        return {level: some for level, some in found.items() if some}
+
+    def _sums(self) -> Tensor:
+        """Zeros, of which joint cells see their parts."""
+        whole = torch.int64 if self.real == "float64" else torch.int32
+        shape = SLOTS if self.is_ahead else 1, self._many_sums()
+        sums = torch.zeros(shape, dtype=whole, device=self.device)
+        for joint in self.joint:
+            many = joint.inputs * joint.columns
+            part = sums[:, joint.first_sum : joint.first_sum + many]
+            joint.sums = part.view(len(part), joint.inputs, joint.columns)
+        return sums
+
+    def _many_sums(self) -> int:
+        return sum(joint.inputs * joint.columns for joint in self.joint)
+
+    def _spikes(self, level: int) -> tuple[Tensor, Tensor]:
         """Room for all to spike in each of the steps whose spikes are not forgotten, and counts."""
         room, wide = self.room[level], self.layers.get(level, [])
         rows = 1 << max((int(layer.lags[-1]) + 1 for layer in wide), default=1).bit_length()
         most = max((min(len(layer.lags), THREADS) for layer in wide), default=1) * room
-        if max(most, sums) >= COUNTED:
+        if max(most, self._many_sums()) >= COUNTED:
             raise BackendError("more neurons than CUDA kernels can count; use device='cpu'")
         check_fits(4 * rows * room, "lists of spikes of this network", self.device)
         ids = torch.zeros((rows, room), dtype=torch.int32, device=self.device)
@@ -308,3 +323,10 @@ def parts(operations: Sequence[Operation]) -> list[Operation]:
             name = type(operation).__name__
             raise BackendError(f"{name} has no CUDA kernel; use device='cpu' for this network")
     return [part for part in operations if not isinstance(part, RECORDERS)]
+
+
+def _real(cells: Sequence[Cells]) -> str:
+    reals = {group.dtype for group in cells}
+    if len(reals) > 1:
+        raise ValueError("cells of float32 and of float64 in one network")
+    return min(reals, default="float32")

@@ -196,6 +196,7 @@ class CudaEngine:
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             if self.circuit.is_ahead:
                 overlapped(steps, self._numbers)
+                self.circuit.plastics.catch_up(self._numbers)
             else:
                 self._once(first, REPLAYED)
         return graph

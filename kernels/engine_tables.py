@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from spikesim.errors import BackendError
 from spikesim.kernels import (
+    closed_loop_tables,
     deliver_numba,
     engine_numba,
     eprop_tables,
@@ -20,6 +21,7 @@ from spikesim.kernels import (
     plastic_numba,
     plastic_tables,
 )
+from spikesim.kernels.closed_loop import Sums
 from spikesim.kernels.engine import (
     Call,
     Cells,
@@ -51,6 +53,7 @@ from spikesim.kernels.time_loop_numba import WIDTH
 Array = NDArray[Any]
 
 
+RECORDERS = SpikeRecorder | StateRecorder | Sums
 NEAR = 1 << 15
 """Bytes of a ring's slot that stay in the nearest cache while spikes are delivered."""
 
@@ -84,7 +87,7 @@ class Tables:
         """``[rows, 3]`` for :func:`~spikesim.kernels.engine_numba.drive`, as things are now."""
         for i, operation in enumerate(self._operations):
             mean = getattr(operation, "mean_per_step", None)
-            if isinstance(operation, SpikeRecorder | StateRecorder) or mean is not self._means[i]:
+            if isinstance(operation, RECORDERS) or mean is not self._means[i]:
                 self._rows[i], self._means[i] = self._lowered(operation), mean
         for delivery, table in self._plastic.items():
             plastic_tables.forget(delivery, table)
@@ -138,6 +141,8 @@ class Tables:
                 return [row_of(engine_numba.record_spikes, *bits, operation.bits, operation.first)]
             case StateRecorder():
                 return [self._record_state(operation)]
+            case Sums():
+                return closed_loop_tables.rows(operation, self._block)
 
     def _call(self, call: Call) -> Row:
         address, kept = self.calls.operation(call)

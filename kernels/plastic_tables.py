@@ -94,6 +94,9 @@ def entries(
         "published": np.zeros(threads * engine_numba.APART, np.int64),
         "clock": state.clock,
         "scratch": _aligned((threads, state.depth, WIDTH), np.int32),
+        # By its address, so that it is compiled once, and not again within what calls it.
+        "at_visit": compiled(operation).visit.address,
+        "asked": np.zeros((threads, engine_numba.APART), np.int64),
         "lasts": state.lasts,
         "before_lasts": np.empty(lists[0].shape, np.int32),
         "sums": 0 if state.sums is None else state.sums,
@@ -194,7 +197,7 @@ def _look(
         0 if out is None else out,
     ]
     given = _numbers(more)
-    call = np.array([[compiled(operation).look.address, given.ctypes.data, 0]])
+    call = np.array([[compiled(operation).visit.address, given.ctypes.data, 0]])
     met = np.zeros(1, np.int64)
     engine_numba.drive(call.ctypes.data, 1, 1, now, now + 1, 0, 1, met.ctypes.data)
 

@@ -156,8 +156,8 @@ def hear(table, step, thread):
 '''
 
 VISIT = '''
-@njit(void(*[int64] * 9), cache=True, error_model="numpy")
-def visit(table, mode, begin, now, settled, thread, rows, many, out):
+@cfunc(void(int64, int64, int64, int64), cache=True, error_model="numpy")
+def visit(given, begin, steps, thread):
     """Let synapses take up what came to them.
 
     Mode SEND: those of the spikes from step ``begin`` to ``now``, each until it comes; then let it
@@ -165,6 +165,9 @@ def visit(table, mode, begin, now, settled, thread, rows, many, out):
     inclusively: SETTLE changes no result, FOLD also brings eligibilities to the end of ``now``,
     READ writes the weights at its end to ``out`` and changes nothing.
     """
+    table, mode, settled = load_int64(given, 0), load_int64(given, 1), load_int64(given, 2)
+    rows, many, out = load_int64(given, 3), load_int64(given, 4), load_int64(given, 5)
+    now = begin + steps - 1
     wide()
     apart()
     $addresses
@@ -243,8 +246,12 @@ def deliver(table, begin, steps, thread):
     """Send the spikes of a block; where receivers have no more room for spikes, settle."""
     apart()
     $addresses
-    now, settled = begin + steps - 1, load_int64(clock, 0)
-    visit(table, SEND, begin, now, settled, thread, 0, 0, 0)
+    now, mine = begin + steps - 1, asked + 8 * APART * thread
+    write(mine, 0, table)
+    write(mine, 1, SEND)
+    write(mine, 2, load_int64(clock, 0))
+    write(mine, 4, sources)
+    call(at_visit, mine, begin, steps, thread)
     $arrive
     most = 0
     for other in range(threads):
@@ -254,7 +261,8 @@ def deliver(table, begin, steps, thread):
         mode = SETTLE
     $fold
     if mode != SEND:
-        visit(table, mode, now, now, settled, thread, 0, sources, 0)
+        write(mine, 1, mode)
+        call(at_visit, mine, now, 1, thread)
         write(clock, 1, now)
         most = 0
         for target in range(load_int64(ranges, thread), load_int64(ranges, thread + 1)):
@@ -268,19 +276,4 @@ def deliver(table, begin, steps, thread):
             most = greatest(most, held)
         write(fullest, APART * thread, most)
 
-
-@cfunc(void(int64, int64, int64, int64), cache=True, error_model="numpy")
-def look(table, begin, steps, thread):
-    """Visit as a table says: table, mode, settled, rows, many, out."""
-    visit(
-        load_int64(table, 0),
-        load_int64(table, 1),
-        begin,
-        begin,
-        load_int64(table, 2),
-        thread,
-        load_int64(table, 3),
-        load_int64(table, 4),
-        load_int64(table, 5),
-    )
 '''

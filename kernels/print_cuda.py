@@ -103,7 +103,7 @@ def cuda_text(program: Program, variant: Variant, every: int) -> str:
         types,
         *map(cuda_file, files),
         step_text(program, variant),
-        cuda_file("time_loop.cuh"),
+        *map(cuda_file, ("time_loop.cuh", "time_forward.cuh", "time_backward.cuh")),
     ]
     return "\n".join(parts)
 

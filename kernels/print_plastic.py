@@ -41,6 +41,8 @@ def slots(program: PlasticProgram) -> tuple[str, ...]:
             "published",
             "clock",
             "scratch",
+            "at_visit",
+            "asked",
         ),
         *("near", "padded", "known", "met", "arrivals", "arrived", "turns"),
         *("lasts", "before_lasts", "sums", "grown", "window"),
@@ -61,7 +63,7 @@ REALS = ("low", "high", "scale")
 
 
 def plastic_text(program: PlasticProgram, variant: PlasticVariant, stamp: str) -> str:
-    """A module that compiles ``remember``, ``prepare``, ``deliver`` and ``look``."""
+    """A module that compiles ``remember``, ``prepare``, ``visit`` and ``deliver``."""
     printer = _Printer(program, variant)
     ends = (value for part in program.parts for value in part.after.values())
     lines = (value for part in program.parts for line in part.lines for value in line.args)
@@ -101,7 +103,7 @@ def _imports(variant: PlasticVariant) -> Iterator[str]:
     tile = "from spikesim.kernels.tile_numba import"
     yield f"{tile} give_int32, room, take_int32, take_{place} as take_place"
     yield f"{tile} give_{real} as give_real, take_{real} as take_real"
-    yield "from spikesim.kernels.engine_numba import APART, lowest"
+    yield "from spikesim.kernels.engine_numba import APART, call, lowest"
     yield "from spikesim.kernels.deliver_numba import AHEAD, add, announce"
     plastic = "from spikesim.kernels.plastic_numba import"
     yield f"{plastic} FINE, above, decay, greatest, lesser, pick_codes"

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from spikesim.errors import UserError
 from spikesim.neuron import Neuron
+from spikesim.ops import detach
 from spikesim.surrogate import ATan, Surrogate
 from spikesim.types import Named, Number
 
@@ -35,6 +36,7 @@ class Izhikevich(Neuron):
         scheme: ``"half_steps"``: two steps of ``dt/2`` for ``v``, as published in 2003;
             ``"euler"``: one, as in the table of 2004. Then ``u`` with the new ``v``, then the
             reset, at the end of the step that reached the peak.
+        detach_reset: no gradient through the reset, which is large beside the surrogate's width.
         surrogate: the pretended derivative of the spike in ``v - v_peak``.
         dt: step length, ms; 1 for ``"half_steps"`` as published, at most 0.5 for ``"euler"``.
         learnable: names of parameters to train.
@@ -66,12 +68,13 @@ class Izhikevich(Neuron):
         d: Number = 8.0,
         *,
         v_peak: Number = 30.0,
-        quadratic: tuple[float, float, float] = (0.04, 5.0, 140.0),
+        quadratic: tuple[Number, Number, Number] = (0.04, 5.0, 140.0),
         u_reference: Number = 0.0,
         u_decay: Number = 1.0,
         v_initial: Number = -65.0,
         u_initial: Number | None = None,
         scheme: Scheme = "half_steps",
+        detach_reset: bool = False,
         surrogate: Surrogate = ATan(),
         dt: float = 1.0,
         learnable: Collection[str] = (),
@@ -79,7 +82,7 @@ class Izhikevich(Neuron):
         super().__init__(dt=dt, learnable=learnable)
         if scheme not in ("half_steps", "euler"):
             raise UserError(f"scheme must be 'half_steps' or 'euler', got {scheme!r}")
-        self.scheme = scheme
+        self.scheme, self.detach_reset = scheme, detach_reset
         self.surrogate = surrogate
         self.add_parameter("a", a)
         self.add_parameter("b", b)
@@ -110,4 +113,5 @@ class Izhikevich(Neuron):
             v = v + (p.q2 * v * v + p.q1 * v + p.q0 - u + x) * self.dt
         u = u + p.a * (p.b * (v - p.u_reference) - p.u_decay * u) * self.dt
         s = self.spike(v - p.v_peak)
-        return Named(v=(1.0 - s) * v + s * p.c, u=u + s * p.d), s
+        r = detach(s) if self.detach_reset else s
+        return Named(v=(1.0 - r) * v + r * p.c, u=u + r * p.d), s

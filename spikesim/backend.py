@@ -4,6 +4,7 @@ from typing import TypeVar
 
 from torch import nn
 
+from spikesim.delays.linear import DelayedLinear
 from spikesim.kernels.backends import BackendName
 from spikesim.neuron import Neuron
 
@@ -11,7 +12,7 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def set_backend(model: Model, name: BackendName) -> Model:
-    """Let every neuron of a model run on one backend, in place.
+    """Let every neuron and every linear layer with delays run on one backend, in place.
 
     Args:
         model: any module, or one neuron.
@@ -30,6 +31,6 @@ def set_backend(model: Model, name: BackendName) -> Model:
     'torch'
     """
     for module in model.modules():
-        if isinstance(module, Neuron):
+        if isinstance(module, Neuron | DelayedLinear):
             module.backend = name
     return model

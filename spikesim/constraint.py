@@ -52,6 +52,24 @@ class NotNegative(Constraint):
         return torch.isfinite(value) & (value >= 0)
 
 
+class Fraction(Constraint):
+    """``value = sigmoid(raw)``, between 0 and 1; a fixed value may be either of them."""
+
+    wish = "between 0 and 1"
+
+    def holds(self, value: Tensor) -> Tensor:
+        """Where ``value`` lies in [0, 1]."""
+        return (value >= 0) & (value <= 1)
+
+    def value(self, raw: Tensor) -> Tensor:
+        """``sigmoid(raw)``."""
+        return raw.sigmoid()
+
+    def raw(self, value: Tensor) -> Tensor:
+        """``log(value / (1 - value))``."""
+        return value.logit()
+
+
 @dataclass(frozen=True)
 class TimeConstant(Constraint):
     r"""``value = dt (1 + exp(-raw))``, above ``dt``, so that an Euler leak stays in (0, 1).

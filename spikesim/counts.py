@@ -64,6 +64,8 @@ def _range(bound: Bound) -> tuple[float, float, bool]:
         lows, highs, wholes = zip(*ranges, strict=True) if ranges else ((), (), ())
         if line.op in ("spike", "bernoulli"):
             known[line.name] = 0.0, 1.0, True
+        elif line.op == "-":
+            known[line.name] = lows[0] - highs[1], highs[0] - lows[1], all(wholes)
         elif line.op == "maximum":
             known[line.name] = max(lows), max(highs), all(wholes)
         elif line.op == "minimum":

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from spikesim.batch_norm import BatchNorm
 from spikesim.conv import FewChannelConv2d
 from spikesim.counts import emitted
+from spikesim.delays.layer import Delayed
 from spikesim.errors import UserError, nearest
 from spikesim.forgotten import making_again
 from spikesim.kernels.few_channels import CHANNELS
@@ -42,7 +43,8 @@ POOLING_BACKENDS = ("cupy",)
 class TimeDistributed(nn.Sequential):
     """Ordinary torch layers applied to every step alike: they see ``[T * B, ...]``.
 
-    Batch statistics are therefore taken over steps and batch together.
+    Batch statistics are therefore taken over steps and batch together. Layers with delays
+    (:mod:`spikesim.delays`) may be among them, and see ``[T, B, ...]``.
 
     Shape: ``[T, B, ...]`` -> ``[T, B, ...]``.
 
@@ -62,10 +64,16 @@ class TimeDistributed(nn.Sequential):
 def _over_time(layers: Sequence[Callable[[Tensor], Tensor]], x: Tensor) -> Tensor:
     if x.dim() < 3:
         raise ValueError(f"input is {list(x.shape)}; expected [T, B, ...]: add a batch of 1")
+    steps, batch = x.shape[:2]
     out = x.flatten(0, 1)
     for layer in layers:
-        out = layer(out)
-    return out.view(x.shape[0], x.shape[1], *out.shape[1:])
+        if isinstance(layer, Delayed):
+            late = layer(out.view(steps, batch, *out.shape[1:]))
+            steps = late.shape[0]
+            out = late.flatten(0, 1)
+        else:
+            out = layer(out)
+    return out.view(steps, batch, *out.shape[1:])
 
 
 class SpikingSequential(nn.Sequential):

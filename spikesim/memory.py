@@ -16,7 +16,6 @@ from spikesim.attention import SSA
 from spikesim.conv import FewChannelConv2d, int_padding
 from spikesim.counts import Largest, followed
 from spikesim.errors import UserError, nearest
-from spikesim.neuron import Neuron
 from spikesim.packed import (
     Packed,
     PackedConv1d,
@@ -26,6 +25,7 @@ from spikesim.packed import (
     PackedLinear,
     PackedSSA,
 )
+from spikesim.random import Placed
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -158,7 +158,7 @@ def _inputs(model: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> dict[s
 def _unchanged(model: nn.Module) -> Iterator[None]:
     """Training mode without gradients; modes and places in random streams are as before after."""
     modes = {module: module.training for module in model.modules()}
-    drawn = [m.position for m in model.modules() if isinstance(m, Neuron) and m.stochastic]
+    drawn = [m.position for m in model.modules() if isinstance(m, Placed) and m.stochastic]
     places = [position.clone() for position in drawn]
     devices = {p.device for p in model.parameters() if p.is_cuda}
     model.train()

@@ -3,7 +3,7 @@
 Shape legend: ``T`` steps, ``B`` batch, ``...`` neurons (``[N]`` or ``[C, H, W]``); time first.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,7 +18,7 @@ from spikesim.kernels.call import real_dtype
 from spikesim.kernels.program import Bound, bind
 from spikesim.kernels.tape import TraceError
 from spikesim.parameters import Parameters
-from spikesim.random import Stream, drawing
+from spikesim.random import Placed, drawing
 from spikesim.surrogate import Surrogate
 from spikesim.types import Named, Number
 
@@ -36,7 +36,7 @@ class _Complete(type):
         return made
 
 
-class Neuron(Parameters, metaclass=_Complete):
+class Neuron(Placed, Parameters, metaclass=_Complete):
     """Base of all neurons. A subclass declares names, parameters and one pure ``step``.
 
     ``neuron(x)`` runs a whole sequence ``[T, B, ...]`` from the initial state and keeps nothing,
@@ -51,9 +51,6 @@ class Neuron(Parameters, metaclass=_Complete):
     spiking: ClassVar[bool] = True
     """Whether the output is spikes: 0 or 1, or small counts for integer neurons."""
 
-    stochastic: ClassVar[bool] = False
-    """Whether ``step`` draws random numbers; see :mod:`spikesim.random`."""
-
     surrogate: Surrogate
     dt: float
     backend: BackendName = "auto"
@@ -61,25 +58,13 @@ class Neuron(Parameters, metaclass=_Complete):
     _bound: dict[bool, Bound]
     jobs: dict[Any, Any]
     """What backends were told of this neuron, where its parameters are numbers."""
-    layer: int = 0
-    position: Tensor
-    """Where a stochastic neuron draws next, int64 ``[3]``: seed, sample, step."""
 
     def __init__(self, *, dt: float = 1.0, learnable: Collection[str] = ()) -> None:
         super().__init__(learnable)
         if not dt > 0:
             raise UserError(f"dt must be > 0, got {dt}")
         self.dt = float(dt)
-        if self.stochastic:
-            seed = int(torch.randint(2**62, (), device="cpu"))
-            # No buffer: distributed training would give every process the first one's.
-            self.position = torch.tensor([seed, 0, 0])
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Neuron":
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.stochastic:
-            self.position = fn(self.position)
-        return self
+        self._begin()
 
     def initial(self, p: Named) -> dict[str, Number]:
         """Initial values of the state variables; zero where not overridden."""
@@ -161,16 +146,6 @@ class Neuron(Parameters, metaclass=_Complete):
                     f"{list(like.shape)}; was the batch size or [T, B, ...] order changed?"
                 )
         return state
-
-    def stream(self, x: Tensor) -> Stream | None:
-        """The random numbers of a call with ``x [T, B, ...]``; the next call gets others."""
-        if not self.stochastic:
-            return None
-        if self.position.device != x.device:
-            self.position = self.position.to(x.device)
-        stream = Stream(self.position.clone(), self.layer)
-        self.position[2].add_(x.shape[0])
-        return stream
 
     def bound(self, *, batch_norm: bool = False) -> "Bound":
         """The recorded step with its gradient, from which kernels are printed.

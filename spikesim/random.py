@@ -1,4 +1,4 @@
-r"""Random numbers of stochastic neurons: each draw is a pure function of where it happens.
+r"""Random numbers of neurons and synapses: each draw is a pure function of where it happens.
 
 Philox4x32-10 (Salmon et al., 2011) turns a key and a counter into four random words,
 
@@ -7,7 +7,8 @@ Philox4x32-10 (Salmon et al., 2011) turns a key and a counter into four random w
     \text{step}, 2^8\,\text{layer} + \lfloor d / 2 \rfloor),
 
 of which draw :math:`d` of the step takes :math:`w_0, w_1` if it is even, else :math:`w_2, w_3`.
-``element`` counts the neurons of one sample in the order ``[C, H, W]``, however they lie in memory.
+``element`` counts the neurons of one sample in the order ``[C, H, W]``, however they lie in memory,
+or the synapses of a layer in the order ``[out, in]``.
 From a pair of words :math:`a, b`, with :math:`u(a) = \lfloor a / 2^8 \rfloor / 2^{24}`:
 
 - uniform in [0, 1): :math:`u(a)`
@@ -19,18 +20,18 @@ in written order, so that torch, numba and CUDA kernels draw the same bits.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from spikesim.errors import UserError
 
-__all__ = ["Stream", "drawing", "philox", "place", "recomputation"]
+__all__ = ["Placed", "Stream", "drawing", "philox", "place", "recomputation"]
 
 Words: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -97,6 +98,39 @@ class Stream:
         # cos(2 pi u) = sin(2 pi (|u - 1/2| - 1/4)), whose argument is exact
         w = torch.abs(_unit(b) - 0.5) - 0.25
         return radius * (w * TWO_PI + w * (w * w) * _polynomial(SINE, w * w))
+
+
+class Placed(nn.Module):
+    """A module that may draw random numbers, from a position of its own; see :func:`place`."""
+
+    stochastic: ClassVar[bool] = False
+    """Whether it draws."""
+    layer: int = 0
+    position: Tensor
+    """Where a stochastic module draws next, int64 ``[3]``: seed, sample, step."""
+
+    def _begin(self) -> None:
+        """Take a first position, from torch's generator; for the constructor."""
+        if self.stochastic:
+            seed = int(torch.randint(2**62, (), device="cpu"))
+            # No buffer: distributed training would give every process the first one's.
+            self.position = torch.tensor([seed, 0, 0])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if self.stochastic:
+            self.position = fn(self.position)
+        return self
+
+    def stream(self, x: Tensor) -> Stream | None:
+        """The random numbers of a call with ``x [T, B, ...]``; the next call gets others."""
+        if not self.stochastic:
+            return None
+        if self.position.device != x.device:
+            self.position = self.position.to(x.device)
+        stream = Stream(self.position.clone(), self.layer)
+        self.position[2].add_(x.shape[0])
+        return stream
 
 
 def _unit(word: Tensor) -> Tensor:
@@ -179,7 +213,7 @@ def draw(kind: str) -> tuple[Tensor, Tensor]:
 
 
 def place(model: nn.Module, seed: int, sample: int = 0, step: int = 0) -> None:
-    """Say where the next calls of all stochastic neurons of a model draw their numbers.
+    """Say where the next calls of all stochastic modules of a model draw their numbers.
 
     Equal places give equal numbers, on each backend, and however a batch is divided: a process that
     has samples 8 to 15 of a batch passes ``sample=8``. Layers are numbered in the order of
@@ -230,5 +264,5 @@ def _again(model: nn.Module, places: list[Tensor]) -> Iterator[None]:
             neuron.position.copy_(later)
 
 
-def _stochastic(model: nn.Module) -> list[Any]:
-    return [module for module in model.modules() if getattr(module, "stochastic", False)]
+def _stochastic(model: nn.Module) -> list[Placed]:
+    return [m for m in model.modules() if isinstance(m, Placed) and m.stochastic]

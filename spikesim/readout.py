@@ -6,7 +6,7 @@ from spikesim.errors import UserError, nearest
 from spikesim.layers import neuron_factory
 from spikesim.neurons import LI
 
-READOUTS = ("mean", "last", "membrane", "rate")
+READOUTS = ("mean", "last", "membrane", "rate", "softmax")
 
 
 def readout(logits_TBK: Tensor, kind: str = "mean", *, tau: float = 2.0) -> Tensor:
@@ -15,7 +15,8 @@ def readout(logits_TBK: Tensor, kind: str = "mean", *, tau: float = 2.0) -> Tens
     ``"mean"`` averages the steps; ``"last"`` takes the last one. ``"membrane"`` feeds a neuron
     that leaks and never fires, :math:`v_t = v_{t-1} + (y_t - v_{t-1}) / \tau`, and takes its last
     value. ``"rate"`` feeds a LIF (threshold 1, time constant 2 steps, sigmoid surrogate) and takes
-    its spikes per step, in [0, 1].
+    its spikes per step, in [0, 1]. ``"softmax"`` sums the steps' probabilities (Bittar and Garner,
+    2022); a cross-entropy of it takes the softmax of that sum.
 
     Args:
         logits_TBK: class values ``[T, B, K]``.
@@ -40,6 +41,8 @@ def readout(logits_TBK: Tensor, kind: str = "mean", *, tau: float = 2.0) -> Tens
         return logits_TBK.mean(0)
     if kind == "last":
         return logits_TBK[-1]
+    if kind == "softmax":
+        return logits_TBK.softmax(-1).sum(0)
     if kind == "rate":
         spikes: Tensor = neuron_factory("lif")(1.0)(logits_TBK)
         return spikes.mean(0)

@@ -1,11 +1,7 @@
 """Shared fixtures."""
 
-import ctypes
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +40,12 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Packed recordings never go to the user's own cache."""
+    """Kernels and packed recordings never go to the user's own cache; all workers share one."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SPIKESIM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("SPIKESIM_CACHE", str(folder / "cache"))
         yield
 
 
@@ -68,24 +67,3 @@ def write_bars() -> Callable[[Path, tuple[str, str], Mapping[str, int], int], No
                     write_npz(folder / f"{i:02d}.npz", events, (8, 8, 2))
 
     return write
-
-
-@pytest.fixture(scope="session")
-def compile_on_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], ctypes.CDLL]:
-    """Compiles CUDA text with the host compiler: what ``host_shim.h`` says, with no contraction."""
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("g++ is not installed: CUDA text cannot be compiled for the host")
-    folder = tmp_path_factory.mktemp("host")
-    shim = Path(__file__).parent / "kernels" / "host_shim.h"
-
-    @cache
-    def compile_(text: str) -> ctypes.CDLL:
-        source = folder / f"text{len(list(folder.iterdir()))}.cpp"
-        source.write_text(f'#include "{shim}"\n{text}')
-        library = source.with_suffix(".so")
-        flags = ["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC"]
-        subprocess.run([compiler, *flags, "-o", library, source], check=True)
-        return ctypes.CDLL(str(library))
-
-    return compile_

@@ -60,3 +60,30 @@ PTX float fast_power_of_two(float value) {
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(value));
     return out;
 }
+
+// A place in shared memory: 32 bits, which the compiler does not make anew where it is used.
+typedef unsigned Shared;
+
+PTX Shared shared_place(const void* at) {
+    Shared out;
+    asm volatile("{ .reg .u64 to; cvta.to.shared.u64 to, %1; cvt.u32.u64 %0, to; }"
+                 : "=r"(out) : "l"(at));
+    return out;
+}
+
+// In the order in which they are written, among themselves.
+PTX void load_shared(Shared at, float& to) {
+    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(to) : "r"(at));
+}
+
+PTX void load_shared(Shared at, double& to) {
+    asm volatile("ld.shared.f64 %0, [%1];" : "=d"(to) : "r"(at));
+}
+
+PTX void store_shared(Shared at, float value) {
+    asm volatile("st.shared.f32 [%0], %1;" ::"r"(at), "f"(value));
+}
+
+PTX void store_shared(Shared at, double value) {
+    asm volatile("st.shared.f64 [%0], %1;" ::"r"(at), "d"(value));
+}

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from spikesim.attention import SDSA, SSA
+from spikesim.delays import DelayedConv1d, DelayedConv2d, DelayedLinear, DelayedRecurrent
+from spikesim.delays.layer import Delayed
 from spikesim.energy.count import (
     CONVS,
     VALUES,
@@ -17,6 +19,7 @@ from spikesim.energy.count import (
     count_sdsa,
     count_ssa,
 )
+from spikesim.energy.delays import count_delayed, count_recurrent
 from spikesim.energy.report import EnergyReport, LayerEnergy
 from spikesim.errors import UserError
 from spikesim.neuron import Neuron
@@ -25,6 +28,9 @@ from spikesim.probe import evaluating, watch
 RULES: tuple[tuple[tuple[type[nn.Module], ...], str, Rule], ...] = (
     ((nn.Linear,), "linear", count_layer),
     (CONVS, "conv", count_layer),
+    ((DelayedLinear,), "linear", count_delayed),
+    ((DelayedConv1d, DelayedConv2d), "conv", count_delayed),
+    ((DelayedRecurrent,), "linear", count_recurrent),
     ((SSA,), "attention", count_ssa),
     ((SDSA,), "attention", count_sdsa),
 )
@@ -122,9 +128,10 @@ def estimate(
         if rule is not None:
             shape = inputs[0].shape
             repeated = shape[0] == T * B or shape[:2] == (T, B)
+            # Layers with delays see whole sequences, and may make them longer.
+            passes = shape[0] if isinstance(module, Delayed) else T if repeated else 1
             for done in rule(module, inputs, output):
-                line = sums[name].setdefault(done.part, _Sums())
-                line.add(done, passes=T if repeated else 1)
+                sums[name].setdefault(done.part, _Sums()).add(done, passes)
         elif isinstance(module, Neuron):
             fired = float(output.sum(dtype=torch.float64)) if module.spiking else 0.0
             done = Operations("", 0.0, 0.0, 0, fired, output.numel())

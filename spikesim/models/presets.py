@@ -3,6 +3,7 @@
 from typing import Any
 
 from spikesim.models.base import Model, Preset, Task
+from spikesim.models.delay_mlp import DelayMLP, DelayMLPSizes
 from spikesim.models.sdt import SDT, SDTSizes
 from spikesim.models.sew_resnet import SEWResNet, SEWResNetSizes
 from spikesim.models.spikformer import Spikformer, SpikformerSizes
@@ -15,6 +16,7 @@ FANG = "Fang et al. (2021), Deep residual learning in SNNs, NeurIPS"
 SIMONYAN = "Simonyan and Zisserman (2015), Very deep convolutional networks, ICLR"
 RATHI = "after Rathi and Roy (2021), DIET-SNN, with narrower linear layers"
 KIM = "after Kim and Panda (2021), Batch normalization through time"
+HAMMOUAMRI = "Hammouamri et al. (2024), Learning delays in SNNs using DCLS, ICLR"
 OURS = "for two CPU cores; not published"
 
 NMNIST = Task(10, 5, 2, (34, 34))
@@ -23,6 +25,9 @@ CIFAR100 = Task(100, 4, 3, (32, 32))
 IMAGENET = Task(1000, 4, 3, (224, 224))
 CIFAR10DVS = Task(10, 16, 2, (128, 128))
 GESTURE = Task(11, 16, 2, (128, 128))
+SHD = Task(20, 100, 1, (1, 140))
+SSC = Task(35, 100, 1, (1, 140))
+GSC = Task(35, 101, 1, (1, 140))
 
 IMAGENET_SIZES = ((8, 384, 6), (6, 512, 8), (8, 512, 8), (10, 512, 8), (8, 768, 12))
 """Blocks, channels, heads of the ImageNet models, for both transformers."""
@@ -32,6 +37,13 @@ LIVELY: dict[str, Any] = {"threshold": 0.5, "surrogate": "atan"}
 
 VGG11 = "64-M-128-M-256-256-M-512-512-M-512-512-M"
 VGG16 = "64-64-M-128-128-M-256-256-256-M-512-512-512-M-512-512-512-M"
+
+
+def _speech(layers: int, bumps: int) -> DelayMLPSizes:
+    hidden = "-".join(["512"] * layers)
+    return DelayMLPSizes(
+        hidden=hidden, max_delay=30, bumps=bumps, lengthen=True, dropout=0.25, tau=1.5
+    )
 
 
 def _cifar_spikformer(depth: int, dim: int, heads: int) -> SpikformerSizes:
@@ -107,6 +119,21 @@ MODELS = (
             "sew34": Preset(SEWResNetSizes("3-4-6-3"), IMAGENET, FANG),
         },
         FANG,
+    ),
+    Model(
+        "delay_mlp",
+        DelayMLP,
+        DelayMLPSizes,
+        {
+            "tiny": Preset(DelayMLPSizes(hidden="32-32", max_delay=4, dropout=0.0), NMNIST, OURS),
+            "shd": Preset(DelayMLPSizes(lengthen=True), SHD, HAMMOUAMRI),
+        }
+        | {
+            f"{name}-{layers}l-{bumps}kc": Preset(_speech(layers, bumps), task, HAMMOUAMRI)
+            for name, task in (("ssc", SSC), ("gsc", GSC))
+            for layers, bumps in ((2, 1), (2, 2), (3, 1), (3, 2))
+        },
+        HAMMOUAMRI,
     ),
 )
 """Every model that can be built by name."""

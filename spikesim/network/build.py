@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesim.kernels.closed_loop import Feedback, Sums
 from spikesim.kernels.engine import (
     Cells,
     CurrentInput,
@@ -30,6 +31,7 @@ from spikesim.network.plasticity.projection import PlasticProjection
 from spikesim.network.population import Group, Population, SpikeTrains
 from spikesim.network.projection import Projection
 from spikesim.network.quantum import COARSE, check_resolution, quanta, quantum
+from spikesim.network.readout import Readout
 from spikesim.network.schedule import schedule, stages
 from spikesim.network.sources import Drive, Noise, Poisson
 
@@ -63,6 +65,7 @@ class Machine:
     inputs: dict[Drive, Input]
     deliveries: dict[Projection, Delivery | PlasticDelivery | EPropDelivery]
     modulations: dict[Modulator, Modulation]
+    sums: dict[Readout, Sums]
     stages: dict[Group, Stage]
     """By their last groups."""
 
@@ -77,6 +80,8 @@ class Machine:
             found[f"{group.name}.{receptor}.quantum"] = np.array(ring.quantum)
         for modulator in self.modulations:
             found[f"{modulator.name}.value"] = modulator.values
+        for readout in self.sums:
+            found[f"{readout.name}.weight"] = readout.weight
         for projection, delivery in self.deliveries.items():
             if isinstance(delivery, PlasticDelivery | EPropDelivery):
                 found[f"{projection.name}.weight"] = delivery.weight
@@ -121,7 +126,8 @@ def build(network: "Network") -> Machine:
         UserError: a cycle of zero delays, a receptor whose sums no quantum holds, too little
             memory.
     """
-    block, order = schedule(network.groups, network.projections)
+    feeding = [readout for readout in network.readouts if readout.feedback is not None]
+    block, order = schedule(network.groups, [*network.projections, *feeding])
     slots = _slots(network, block)
     size = sum(slots[group, receptor] * group.share.count for group, receptor in slots)
     check_memory(size * network.dtype.itemsize, "the ring buffers of this network")
@@ -138,6 +144,7 @@ def build(network: "Network") -> Machine:
             for projection in network.projections
         },
         modulations=modulations,
+        sums={r: _sums(network, r, groups, rings, block) for r in network.readouts},
         stages={group: Stage([group]) for group in order},
     )
     if network.world.size > 1:
@@ -192,12 +199,17 @@ def _slots(network: "Network", block: int) -> dict[tuple[Population, str], int]:
     for projection in network.projections:
         at = projection.post, projection.receptor
         longest[at] = max(longest.get(at, 0), projection.largest_delay)
+    for readout in network.readouts:
+        if readout.feedback is not None:
+            at = readout.post, readout.receptor
+            longest[at] = max(longest.get(at, 0), readout.least_delay)
     return {at: 1 << (delay + block - 1).bit_length() for at, delay in longest.items()}
 
 
 def _ring(network: "Network", post: Population, receptor: str, slots: int) -> Ring:
     """An empty ring, with the quantum for all that may arrive at once."""
-    sources: list[Projection | Drive] = [*network.projections, *network.drives]
+    sources: list[Projection | Drive | Readout]
+    sources = [*network.projections, *network.drives, *network.readouts]
     arriving = [source for source in sources if source.post is post and source.receptor == receptor]
     bits = 8 * network.dtype.itemsize
     sums, terms = np.zeros(post.size), np.zeros(post.size)
@@ -262,6 +274,22 @@ def renew(drive: Drive, input_: Input, step: int) -> None:
         input_.mean_per_step = _own(drive.mean_per_step(step), drive.post.share)
     elif isinstance(input_, CurrentInput):
         input_.values[:] = quanta(_own(drive.at(step), drive.post.share), input_.ring)
+
+
+def _sums(
+    network: "Network",
+    readout: Readout,
+    groups: dict[Group, Cells | SpikeSource],
+    rings: dict[tuple[Population, str], Ring],
+    block: int,
+) -> Sums:
+    cells, values = groups[readout.pre], np.zeros((1, len(readout.weight)))
+    assert isinstance(cells, Cells)
+    back = None
+    if readout.feedback is not None:
+        ring = rings[readout.post, readout.receptor]
+        back = Feedback(ring, readout.feedback, readout.least_delay, readout.largest)
+    return Sums(cells, readout.state, readout.weight, values, feedback=back)
 
 
 def _own(values: float | NDArray[Scalar], share: Share) -> float | NDArray[Scalar]:

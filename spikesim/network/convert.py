@@ -2,6 +2,8 @@
 
 Layers of neurons become populations, and what lies between them projections: linear maps and
 convolutions with the batch norm that follows them, pooling, views, sums and products of spikes.
+Those with learned delays (:mod:`spikesim.delays`) become projections whose synapses have delays of
+whole steps.
 Spikes pass from layer to layer within a step (delay 0); those of a
 :class:`~spikesim.recurrent.Recurrent` layer come back in the next one. The network's steps are
 those of the neurons, and constants of a step are the same to the bit; biases are constant currents.
@@ -11,13 +13,14 @@ where weights have few binary digits; :func:`first_difference` tells where a rou
 
 import copy
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor, nn
 
 from spikesim.backend import set_backend
 from spikesim.errors import UserError
+from spikesim.network.connect import Explicit
 from spikesim.network.convert_compare import Difference, first_difference
 from spikesim.network.convert_form import Layer, Term
 from spikesim.network.convert_plan import Plan
@@ -75,9 +78,9 @@ def to_network(
 
     Args:
         module: takes ``[T, B, ...]`` and returns ``[T, B, ...]``: neurons of one input, linear
-            maps, convolutions, batch norm, average pooling, max pooling of spikes,
-            :class:`~spikesim.recurrent.Recurrent` layers, views, sums and products of spikes, in
-            any containers. It is copied, in evaluation mode.
+            maps and convolutions, also with delays, batch norm, average pooling, max pooling of
+            spikes, :class:`~spikesim.recurrent.Recurrent` layers, also with delays, views, sums and
+            products of spikes, in any containers. It is copied, in evaluation mode.
         example: an input, ``T`` >= 2, as for :func:`plan`.
         inputs: ``"spikes"``: the input is 0 or 1 and becomes a population, ``"(input)"``, with
             synapses of its own. ``"currents"``: for counts and values; the first maps are
@@ -132,15 +135,30 @@ def _connected(
     """Connect all that reaches a layer, and add its constant."""
     post = populations[layer.name]
     receptor = post.receptors[0]
-    for term, delay in layer.terms():
-        if term.source.name in populations:
-            rule, weight = term.wiring()
-            pre = populations[term.source.name]
-            ms = delay * network.dt
-            yield (
-                term,
-                network.connect(pre, post, rule, weight=weight, delay=ms, receptor=receptor),
-            )
+    late: dict[str, list[Term]] = {}
+    for term in layer.terms():
+        if term.source.name not in populations:
+            continue
+        if term.is_late:
+            late.setdefault(term.source.name, []).append(term)
+            continue
+        rule, weight = term.wiring()
+        pre, ms = populations[term.source.name], term.delay * network.dt
+        made = network.connect(pre, post, rule, weight=weight, delay=ms, receptor=receptor)
+        yield term, made
+    for name, terms in late.items():
+        # One projection, whose synapses have their own delays.
+        maps = [term.matrix().tocoo() for term in terms]
+        pairs = Explicit(*(np.concatenate([getattr(m, at) for m in maps]) for at in ("row", "col")))
+        made = network.connect(
+            populations[name],
+            post,
+            pairs,
+            weight=np.concatenate([m.data for m in maps]),
+            delay=np.repeat([t.delay for t in terms], [m.nnz for m in maps]) * network.dt,
+            receptor=receptor,
+        )
+        yield from ((term, made) for term in terms)
     if layer.constant.any():
         network.current(post, layer.constant, receptor=receptor)
 
@@ -150,11 +168,15 @@ def _feed(network: Network, layer: Layer, post: Population, largest: float | Non
     if layer.name == INPUT:
         feed, most = Feed(post.size, network.dt), 1.0
     else:
-        outside = [t.matrix() for t, _ in layer.terms() if t.source.name == INPUT]
-        if largest is None or not outside:
+        matrices: dict[int, Any] = {}
+        for term in layer.terms():
+            if term.source.name == INPUT:
+                matrix = term.matrix()
+                matrices[term.delay] = matrices.get(term.delay, 0 * matrix) + matrix
+        if largest is None or not matrices:
             return None
-        matrix = sum(outside[1:], start=outside[0])
-        feed = Feed(post.size, network.dt, matrix)
-        most = float(abs(matrix).sum(0).max() * largest) * (1.0 + 1e-9)  # sums are rounded
+        feed = Feed(post.size, network.dt, matrices)
+        sizes = sum(abs(matrix).sum(0) for matrix in matrices.values())
+        most = float(sizes.max() * largest) * (1.0 + 1e-9)  # sums are rounded
     network.current(post, feed, receptor=post.receptors[0], largest=most)
     return feed

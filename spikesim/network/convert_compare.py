@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor, nn
 
+from spikesim.delays import DelayedRecurrent
 from spikesim.neuron import Neuron
 from spikesim.probe import evaluating, watch
 from spikesim.recurrent import Recurrent
 
 if TYPE_CHECKING:
     from spikesim.network.convert_run import Converted
+
+LAYERS = (Neuron, Recurrent, DelayedRecurrent)
+"""Modules that give spikes."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def first_difference(module: nn.Module, network: "Converted", x: Tensor) -> Diff
         seen[f"{name}#{calls + 1}" if calls else name] = layer, given, output
 
     with evaluating(own):
-        with watch(own, keep, lambda layer: isinstance(layer, Neuron | Recurrent)):
+        with watch(own, keep, lambda layer: isinstance(layer, LAYERS)):
             own(x)
         network.run(x)
         found = []
@@ -88,7 +92,7 @@ def first_difference(module: nn.Module, network: "Converted", x: Tensor) -> Diff
         layer, given, _ = seen[name]
         before = network.spikes(name)[step, sample][tuple(neuron)]
         states = layer.run(given[: step + 1, sample : sample + 1])[1]
-        states = states[0] if isinstance(layer, Recurrent) else states
+        states = states if isinstance(layer, Neuron) else states[0]
     return Difference(
         layer=name,
         step=step,

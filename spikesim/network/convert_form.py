@@ -68,12 +68,44 @@ class Map:
         return replace(self, scale=channels if self.scale is None else self.scale * channels)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Late(Map):
+    """Those synapses of a map that have one delay; ``rule`` is :class:`Explicit`.
+
+    Args:
+        index: of each pair of the rule the entry of ``values``, counted through.
+    """
+
+    index: NDArray[np.int64]
+
+    @property
+    def weight(self) -> Array:
+        """As the rule takes them."""
+        return super().weight.reshape(-1)[self.index]
+
+
 @dataclass(frozen=True, eq=False)
 class Term:
-    """Spikes of a layer, and the maps that they pass in turn; no map: one to one."""
+    """Spikes of a layer, and the maps that they pass in turn; no map: one to one.
+
+    Args:
+        source: whose spikes.
+        maps: the first to pass first.
+        delay: steps that it takes them.
+    """
 
     source: "Layer"
     maps: tuple[Map, ...] = ()
+    delay: int = 0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it is a part of a map whose synapses have several delays."""
+        return any(isinstance(map_, Late) for map_ in self.maps)
+
+    def later(self, steps: int) -> "Term":
+        """With more delay."""
+        return replace(self, delay=self.delay + steps)
 
     def through(self, map_: Map) -> "Term":
         """One map further."""
@@ -161,6 +193,10 @@ class Form:
         """With something added."""
         return Form(self.terms, self.constant + added)
 
+    def later(self, steps: int) -> "Form":
+        """Spikes with more delay; the constant is there from the start."""
+        return replace(self, terms=tuple(term.later(steps) for term in self.terms))
+
     @classmethod
     def joined(cls, forms: Sequence["Form"], *, is_binary: bool = False) -> "Form":
         """The sum of forms."""
@@ -177,26 +213,25 @@ class Layer:
         name: the path of the module it stands for.
         neuron: the model, at the module's own ``dt``.
         shape: of a step.
-        arriving: what reaches it, each with a delay in steps; the input of the module gets nothing.
+        arriving: what reaches it; the input of the module gets nothing.
         is_module: whether a module of that name gives the same spikes.
     """
 
     name: str
     neuron: Neuron
     shape: tuple[int, ...]
-    arriving: list[tuple[Form, int]] = field(default_factory=list)
+    arriving: list[Form] = field(default_factory=list)
     is_module: bool = False
 
-    def terms(self) -> Iterator[tuple[Term, int]]:
-        """All terms, each with its delay."""
-        for form, delay in self.arriving:
-            for term in form.terms:
-                yield term, delay
+    def terms(self) -> Iterator[Term]:
+        """All terms."""
+        for form in self.arriving:
+            yield from form.terms
 
     @property
     def constant(self) -> Array:
         """What is added in each step."""
-        return sum((form.constant for form, _ in self.arriving), np.zeros(prod(self.shape)))
+        return sum((form.constant for form in self.arriving), np.zeros(prod(self.shape)))
 
 
 def chosen(form: Form, index: NDArray[np.int64]) -> Form:

@@ -63,7 +63,7 @@ class Plan:
         neurons = prod(layer.shape)
         synapses = sum(
             term.synapses
-            for term, _ in layer.terms()
+            for term in layer.terms()
             if self.takes_spikes or term.source.name != INPUT
         )
         # A synapse: its target and its weight. A neuron: its states, and a ring of steps.

@@ -15,8 +15,10 @@ from torch.nn.modules.conv import _ConvNd
 
 from spikesim.attention import SDSA, SSA
 from spikesim.conv import int_padding
+from spikesim.delays import DelayedConv1d, DelayedConv2d, DelayedLinear
 from spikesim.errors import UserError
 from spikesim.network.connect import AllToAll, Explicit
+from spikesim.network.convert_delays import late, taps_of_convolution, taps_of_linear
 from spikesim.network.convert_form import Array, Form, Map, Shape, chosen
 from spikesim.network.convolution import Convolution
 
@@ -66,6 +68,25 @@ def convolution(module: _ConvNd, call: Call) -> Form:
     name = call.name_of(module.weight)
     bias = None if module.bias is None else _each(_array(module.bias), call.out)
     return call.form.through(Map(rule, *sizes, _array(module.weight), name), bias)
+
+
+def delayed(module: DelayedLinear | DelayedConv1d | DelayedConv2d, call: Call) -> Form:
+    """A linear map or a convolution, in which each synapse has a whole delay."""
+    if module.lengthen:
+        raise UserError("lengthen=True makes more steps of its input; a network has one time")
+    if call.form.constant.any():
+        raise UserError("what is added before it, in each step, would come late at first")
+    if isinstance(module, DelayedLinear):
+        taps = taps_of_linear(module, call.shape)
+    else:
+        taps = taps_of_convolution(module, call.shape)
+    form = late(call.form, module, taps, call.name_of(module.weight))
+    if module.bias is None:
+        return form
+    bias = _array(module.bias)
+    if isinstance(module, DelayedLinear):
+        return form.plus(np.tile(bias, prod(call.shape[:-1])))
+    return form.plus(_each(bias, call.out))
 
 
 def batch_norm(module: Any, call: Call) -> Form:
@@ -132,6 +153,7 @@ def same(module: nn.Module, call: Call) -> Form:
 RULES: tuple[tuple[tuple[type[nn.Module], ...], Rule, bool], ...] = (
     ((nn.Linear,), linear, False),
     ((nn.Conv1d, nn.Conv2d, nn.Conv3d), convolution, True),
+    ((DelayedLinear, DelayedConv1d, DelayedConv2d), delayed, False),
     ((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm), batch_norm, True),
     ((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), average, True),
     (

@@ -29,17 +29,27 @@ class Feed:
     Args:
         size: of the population.
         dt: of the network.
-        matrix: from the input ``[n_in]`` of a step to the population; ``None``: as it is.
+        matrices: steps that it takes -> from the input ``[n_in]`` of a step to the population;
+            ``None``: as it is, at once.
     """
 
-    def __init__(self, size: int, dt: float, matrix: Any = None) -> None:
-        self._dt, self._matrix = dt, matrix
+    def __init__(self, size: int, dt: float, matrices: Mapping[int, Any] | None = None) -> None:
+        self._dt, self._matrices = dt, matrices
         self._first, self._rows, self._none = 0, np.zeros((0, size)), np.zeros(size)
 
     def put(self, x_TN: Array, first: int) -> None:
-        """Rows of the steps from ``first`` on."""
+        """Rows of the steps from ``first`` on; beyond them, what then is still under way."""
+        if self._matrices is None:
+            self._rows = x_TN
+        else:
+            # A sample that goes on begins after the last one's first step, a new one does not.
+            rest = self._rows[first - self._first :] if first > self._first else self._rows[:0]
+            steps = len(x_TN)
+            self._rows = np.zeros((max(steps + max(self._matrices), len(rest)), self._none.size))
+            self._rows[: len(rest)] = rest
+            for delay, matrix in self._matrices.items():
+                self._rows[delay : delay + steps] += x_TN @ matrix
         self._first = first
-        self._rows = x_TN if self._matrix is None else x_TN @ self._matrix
 
     def __call__(self, ms: float) -> Array:
         """The row of the step that begins then."""

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from spikesim.counts import emitted
+from spikesim.delays import DelayedRecurrent
 from spikesim.errors import UserError
+from spikesim.network.convert_delays import late, taps_of_recurrent
 from spikesim.network.convert_form import Form, Layer, Shape, output_state
 from spikesim.network.convert_operations import Operations, Value
 from spikesim.network.convert_rules import CURES, RULES, Call
@@ -29,7 +31,7 @@ INPUT, OUTPUT = "(input)", "(output)"
 """Names of the layers that stand for no module; no path of a module has brackets."""
 SAMPLES = 2
 """Of the run that is watched: with one, an axis of steps could be taken for that of samples."""
-WHOLE = (Neuron, Recurrent, *(kind for types, _, _ in RULES for kind in types))
+WHOLE = (Neuron, Recurrent, DelayedRecurrent, *(kind for types, _, _ in RULES for kind in types))
 """Modules that are taken as a whole; others are looked into."""
 
 
@@ -72,7 +74,7 @@ class _Tracer(Operations):
         last = value.form.layer
         if last is None or last is given:
             value = self.value(output)
-            last = Layer(OUTPUT, LI(tau=self._dt, dt=self._dt), value.shape, [(value.form, 0)])
+            last = Layer(OUTPUT, LI(tau=self._dt, dt=self._dt), value.shape, [value.form])
         if emitted(last.neuron) != 1:
             self._path.append((last.name, last.neuron))
             self._tried(output_state, last.neuron)
@@ -125,7 +127,7 @@ class _Tracer(Operations):
     def _take(self, module: nn.Module, x: Any, output: Tensor) -> None:
         """A module that is taken as a whole has run."""
         value = self.value(x)
-        if isinstance(module, Neuron | Recurrent):
+        if isinstance(module, Neuron | Recurrent | DelayedRecurrent):
             self.keep(output, self._neurons(module, value))
             return
         rule, over_time = next(
@@ -147,18 +149,21 @@ class _Tracer(Operations):
     def _parameter(self, weight: Tensor) -> str:
         return self._names[id(weight)]
 
-    def _neurons(self, module: Neuron | Recurrent, value: Value) -> Value:
+    def _neurons(self, module: Neuron | Recurrent | DelayedRecurrent, value: Value) -> Value:
         if value.lead != 2:
             raise self.error("neurons take [T, B, ...], so they belong outside of TimeDistributed")
-        neuron = module.neuron if isinstance(module, Recurrent) else module
+        neuron = module if isinstance(module, Neuron) else module.neuron
         layer = self._layer(neuron, value.form, value.shape, "")
         layer.is_module = True
         if isinstance(module, Recurrent):
             last = torch.zeros(self.steps * SAMPLES, *value.shape, dtype=torch.float64)
             self.keep(last, Value(Form.of(layer), value.shape, 1))
             self._inside -= 1
-            layer.arriving.append((self.value(module.lateral(last)).form, 1))
+            layer.arriving.append(self.value(module.lateral(last)).form.later(1))
             self._inside += 1
+        if isinstance(module, DelayedRecurrent):
+            taps, name = taps_of_recurrent(module), self._parameter(module.weight)
+            layer.arriving.append(late(Form.of(layer), module, taps, name).later(1))
         return Value(Form.of(layer), value.shape, 2)
 
     def _layer(self, neuron: Neuron, form: Form, shape: Shape, suffix: str) -> Layer:
@@ -166,7 +171,7 @@ class _Tracer(Operations):
         base = ".".join(filter(None, (self._path[-1][0], suffix))) or "module"
         taken = {layer.name for layer in self._layers}
         names = (base if n == 1 else f"{base}#{n}" for n in range(1, len(taken) + 2))
-        layer = Layer(next(n for n in names if n not in taken), neuron, shape, [(form, 0)])
+        layer = Layer(next(n for n in names if n not in taken), neuron, shape, [form])
         self._layers.append(layer)
         return layer
 

@@ -54,6 +54,10 @@ def _entries(term: Term, projection: Projection, name: str) -> tuple[Array, ...]
     pre = np.repeat(np.arange(factor.shape[0]), np.diff(factor.indptr))
     wanted = pre * n_post + factor.indices
     table = projection.table()
+    if term.is_late:
+        # Of synapses with several delays, those of this one.
+        own = np.rint(table["delay"] / projection.dt) == term.delay
+        table = {key: values[own] for key, values in table.items()}
     pairs = table["pre"].astype(np.int64) * n_post + table["post"]
     place = np.minimum(np.searchsorted(pairs, wanted), max(pairs.size - 1, 0))
     # Pairs whose weight was 0 became no synapse.

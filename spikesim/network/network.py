@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from numpy.typing import ArrayLike, NDArray
 
-from spikesim.errors import UserError
+from spikesim.errors import BackendError, UserError
 from spikesim.network import running
 from spikesim.network.build import Machine, build
 from spikesim.network.given import real
@@ -15,6 +15,7 @@ from spikesim.network.plasticity.probe import WeightProbe, make_weight_probe
 from spikesim.network.population import Group, Population
 from spikesim.network.probe import Probe, RateProbe, SpikeProbe, StateProbe, make_probe
 from spikesim.network.projection import Projection
+from spikesim.network.readout import Readout, ReadoutProbe, make_readout_probe
 from spikesim.network.saved import put, whole_state
 
 if TYPE_CHECKING:
@@ -72,6 +73,65 @@ class Network(Parts):
         self._machine: Machine | None = None
         self._player: running.Player | None = None
 
+    def readout(
+        self,
+        pre: Population,
+        outputs: int,
+        *,
+        state: str = "r",
+        weight: ArrayLike = 0.0,
+        post: Population | None = None,
+        feedback: ArrayLike | None = None,
+        receptor: str | None = None,
+        delay: float | None = None,
+        largest: float | None = None,
+        name: str | None = None,
+    ) -> Readout:
+        """Add weighted sums of a state, which may act back on neurons in each step.
+
+        Args:
+            pre: whose state.
+            outputs: how many sums.
+            state: name of the state; :func:`~spikesim.neurons.synaptic.synaptic` gives neurons
+                their filtered spikes, ``"r"``.
+            weight: one value, or ``[outputs, neurons]``; may be changed between runs.
+            post: who is fed back; by default ``pre``.
+            feedback: ``[outputs, neurons]`` of ``post``, in the unit of the receptor for an output
+                of 1; ``None``: none.
+            receptor: as in :meth:`current`.
+            delay: ms, a step at least and by default.
+            largest: the largest size of an output that is fed back; one beyond is fed back as this.
+            name: unique in the network.
+
+        Raises:
+            UserError: an unknown state, arrays of a wrong shape, feedback without ``largest``, or
+                several processes.
+            BackendError: a GPU, which has no such readouts yet.
+        """
+        self._open("readout")
+        self._check_post(pre)
+        self._check_post(pre if post is None else post)
+        if self.world.size > 1:
+            raise UserError("a readout needs all neurons in one process")
+        if self.device.type != "cpu":
+            raise BackendError("readouts run on a CPU: pass device='cpu'")
+        name = self._name(name, f"readout of {pre.name}")
+        found = Readout(
+            name,
+            pre,
+            outputs,
+            state,
+            post or pre,
+            receptor,
+            weight=weight,
+            feedback=feedback,
+            delay=delay,
+            largest=largest,
+            dt=self.dt,
+        )
+        self.readouts.append(found)
+        return found
+
     @property
     def time(self) -> float:
         """Time run so far, ms."""
@@ -108,23 +168,28 @@ class Network(Parts):
         synapses: ArrayLike | None = None,
         every: float | None = None,
     ) -> WeightProbe: ...
+    @overload
+    def probe(
+        self, group: Readout, what: Literal["value"] = "value", *, every: float | None = None
+    ) -> ReadoutProbe: ...
     def probe(
         self,
-        group: Group | Projection,
-        what: str,
+        group: Group | Projection | Readout,
+        what: str = "value",
         *,
         neurons: ArrayLike | None = None,
         synapses: ArrayLike | None = None,
         every: float | None = None,
-    ) -> SpikeProbe | RateProbe | StateProbe | WeightProbe:
+    ) -> SpikeProbe | RateProbe | StateProbe | WeightProbe | ReadoutProbe:
         """Record from now on; may be added between two runs, and changes nothing in them.
 
         Args:
-            group: a population, trains of spikes, or a plastic projection.
+            group: a population, trains of spikes, a plastic projection, or a readout.
             what: ``"spikes"``: ``.times`` (ms), ``.senders``, ``.rate`` (Hz).
                 ``"rate"``: the population's mean rate, ``.times`` and ``.values`` (Hz).
                 The name of a state variable: ``.times`` and ``.values [times, neurons]``.
-                Of a projection ``"weight"``: ``.times`` and ``.values [times, synapses]``.
+                Of a projection ``"weight"``: ``.times`` and ``.values [times, synapses]``. Of a
+                readout ``"value"``: ``.times`` and ``.values [times, outputs]``.
             neurons: indices of those to record; by default all.
             synapses: those to record, in the order of ``projection.gather()``; by default all.
             every: ms between two values; by default each step, and 1 ms for ``"rate"`` and
@@ -133,6 +198,12 @@ class Network(Parts):
         Raises:
             UserError: nothing of that name to record, or a neuron out of range.
         """
+        if isinstance(group, Readout):
+            if group not in self.readouts:
+                raise UserError(f"{group.name!r} is not of this network")
+            values = make_readout_probe(group, what, neurons, synapses, every, self.step)
+            self.probes.append(values)
+            return values
         if isinstance(group, Projection):
             weights = make_weight_probe(group, what, synapses, every, self.dt, self.step)
             self.probes.append(weights)

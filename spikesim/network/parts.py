@@ -21,6 +21,7 @@ from spikesim.network.plasticity.modulator import Modulator
 from spikesim.network.plasticity.rule import Plasticity
 from spikesim.network.population import Group, Population, Size, SpikeTrains
 from spikesim.network.projection import Projection, ProjectionMaker, make_projection
+from spikesim.network.readout import Readout
 from spikesim.network.sources import Course, Current, Drive, Noise, Poisson
 from spikesim.network.values import Value
 from spikesim.neuron import Neuron
@@ -54,6 +55,7 @@ class Parts:
         self.projections: list[Projection] = []
         self.drives: list[Drive] = []
         self.modulators: list[Modulator] = []
+        self.readouts: list[Readout] = []
         self.is_complete = False
         """Whether it has been built, so that nothing can be added."""
 
@@ -335,8 +337,8 @@ class Parts:
             raise UserError(f"{post.name} is given; only a population can receive")
 
     def _name(self, name: str | None, default: str) -> str:
-        parts: list[Group | Projection | Drive | Modulator]
-        parts = [*self.groups, *self.projections, *self.drives, *self.modulators]
+        parts: list[Group | Projection | Drive | Modulator | Readout]
+        parts = [*self.groups, *self.projections, *self.drives, *self.modulators, *self.readouts]
         taken = {part.name for part in parts}
         if name is not None:
             if not name or not isinstance(name, str) or name in taken:

@@ -28,6 +28,7 @@ from spikesim.network.distributed import Together, at_end
 from spikesim.network.plasticity.probe import WeightProbe
 from spikesim.network.population import Group
 from spikesim.network.probe import Probe, RateProbe, SpikeProbe, StateProbe
+from spikesim.network.readout import ReadoutProbe
 from spikesim.world import World
 
 SECONDS = 0.1
@@ -66,6 +67,8 @@ class Player:
             if isinstance(delivery, EPropDelivery):
                 for state in delivery.shown:
                     self._trace(delivery.target, state)
+        for readout, sums in machine.sums.items():
+            self._trace(sums.cells, readout.state)
         for probe in probes:
             self._record(probe)
         operations, block = self._operations(), machine.block
@@ -79,6 +82,7 @@ class Player:
             if any(isinstance(operation, Exchanged) for operation in operations):
                 at_end(_forgetting(weakref.ref(self.engine)))
         row = sum(recorder.bits.nbytes for recorder in self._spikes.values())
+        row += sum(sums.values[:1].nbytes for sums in machine.sums.values())
         row += sum(recorder.values.nbytes for recorder in self._states.values())
         self.longest = max(ROOM // max(row, 1), machine.block)
         """Steps of a piece for which there is room."""
@@ -89,6 +93,8 @@ class Player:
         if isinstance(probe, WeightProbe):
             self._weights.append(probe)
             return
+        if isinstance(probe, ReadoutProbe):
+            return  # sums are kept in any case
         source = self.machine.groups[probe.group]
         if isinstance(probe, StateProbe):
             assert isinstance(source, Cells)
@@ -124,6 +130,7 @@ class Player:
                 operations += [r for probe, r in self._states.items() if probe.group is group]
             if group in machine.stages:
                 operations += self._handing_on(machine.stages[group])
+            operations += [sums for sums in machine.sums.values() if sums.cells is source]
         return operations
 
     def _handing_on(self, stage: Stage) -> Iterator[Operation]:
@@ -172,9 +179,13 @@ class Player:
         for state in self._states.values():
             state.values = np.empty((steps, state.neurons.size), state.values.dtype)
             state.first = first
+        for sums in self.machine.sums.values():
+            sums.values, sums.first = np.empty((steps, len(sums.weight))), first
         self.engine.run(first, steps)
         for probe in self.probes:
-            if isinstance(probe, StateProbe):
+            if isinstance(probe, ReadoutProbe):
+                probe.take(self.machine.sums[probe.readout].values)
+            elif isinstance(probe, StateProbe):
                 probe.take(self._states[probe].values)
             elif isinstance(probe, SpikeProbe | RateProbe):
                 probe.take(self._spikes[probe.group].bits)

@@ -3,20 +3,24 @@
 Spikes over a delay of ``d`` steps may be handed on after their sender has run ``b`` steps at once
 where ``d >= b``; over a shorter delay the receiver must run after the sender. So ``b`` steps can be
 run at once if the projections shorter than ``b`` form no cycle, and populations follow their order.
-Plastic ones are never shorter: what they send depends on spikes of their receivers too.
+Plastic ones are never shorter: what they send depends on spikes of their receivers too. Nor is
+feedback of a readout, which is found when all its neurons have run.
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from spikesim.errors import UserError
 from spikesim.network.population import Group
 from spikesim.network.projection import Projection
+from spikesim.network.readout import Readout
 
+Link: TypeAlias = Projection | Readout
 LARGEST_BLOCK = 32
 """Steps at once; more gain nothing and lengthen rings."""
 
 
-def schedule(groups: Sequence[Group], projections: Sequence[Projection]) -> tuple[int, list[Group]]:
+def schedule(groups: Sequence[Group], projections: Sequence[Link]) -> tuple[int, list[Group]]:
     """The largest power of two of steps that can be run at once, and the order of the groups.
 
     Raises:
@@ -50,7 +54,7 @@ def stages(
 
 
 def in_order(
-    groups: Sequence[Group], projections: Sequence[Projection]
+    groups: Sequence[Group], projections: Sequence[Link]
 ) -> tuple[list[Group], list[Group]]:
     """Groups so that each projection leads on, otherwise as given, and a cycle if there is one."""
     before: dict[Group, set[Group]] = {group: set() for group in groups}

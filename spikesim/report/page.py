@@ -63,7 +63,7 @@ def _header(data: ReportData) -> str:
             '<div class="accuracy"><span>test accuracy</span><b>–</b><small>none yet</small></div>'
         )
     notes = _note(data.notes["result"]) if "result" in data.notes else ""
-    if result.get("selection", "last") != "last":
+    if result.get("selection") == "as_published":
         notes += _note(
             "The epoch was selected on the test recordings, as in some papers: this figure is no "
             "estimate of the accuracy on new recordings."

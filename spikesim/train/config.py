@@ -12,10 +12,13 @@ from typing import Any, Literal
 
 import yaml
 
-from spikesim.errors import UserError
+from spikesim.errors import UserError, nearest
 from spikesim.files import write_synced
 from spikesim.train import recipes
 from spikesim.train.typed import assign, build, parse_yaml
+
+GROUPED = ("lr", "min_lr", "warmup_epochs", "warmup_lr", "schedule", "weight_decay", "betas")
+"""What parameters of a name can have of their own."""
 
 
 def _check(holds: bool, name: str, value: Any, wish: str) -> None:
@@ -61,9 +64,13 @@ class DataSettings:
         min_events: leave out samples of fewer events; ``null``: the dataset's own way.
         size: height and width of a frame, pixels; ``null``: the sensor's.
         fold: ``[k, n]``: part ``k``, from 0, of a fixed n-fold partition is the test split.
+        held_out: groups (speakers, sessions) that are the test split, all others being the
+            training split; ``null``: the dataset's own splits.
         augment: what is done to the training split: a preset's name, or the fields of
             :class:`spikesim.datasets.augment.Augment`.
         validation: fraction of the training split that is held out and reported every epoch.
+        validation_groups: groups of the training split that are held out in its place.
+        validation_split: a split of the dataset that is reported in its place.
         batch_size: recordings per optimizer step, over all processes and micro-batches.
         workers: processes that prepare batches; 0: none beside the training one.
     """
@@ -79,8 +86,11 @@ class DataSettings:
     min_events: int | None = None
     size: int | tuple[int, int] | None = None
     fold: tuple[int, int] | None = None
+    held_out: tuple[str, ...] | None = None
     augment: str | Mapping[str, Any] | None = None
     validation: float = 0.0
+    validation_groups: tuple[str, ...] = ()
+    validation_split: str | None = None
     batch_size: int = 32
     workers: int = 0
 
@@ -89,6 +99,8 @@ class DataSettings:
         _check(self.batch_size >= 1, "data.batch_size", self.batch_size, ">= 1")
         _check(self.workers >= 0, "data.workers", self.workers, ">= 0")
         _check(0 <= self.validation < 1, "data.validation", self.validation, "in [0, 1)")
+        ways = (self.validation > 0, bool(self.validation_groups), bool(self.validation_split))
+        _check(sum(ways) <= 1, "data.validation", self.validation, "0 where groups or a split are")
 
 
 @dataclass(frozen=True)
@@ -113,9 +125,18 @@ class TrainSettings:
     Attributes:
         epochs: passes over the training split on the schedule; warm-up included.
         cooldown_epochs: further epochs at ``min_lr``.
-        optimizer: AdamW (Loshchilov & Hutter, 2019) or LAMB (You et al., 2020).
+        optimizer: AdamW (Loshchilov & Hutter, 2019), LAMB (You et al., 2020), or Adam, whose
+            weight decay is a part of the gradient.
         lr: peak learning rate.
         min_lr: learning rate at the end of the cosine.
+        schedule: ``cosine``, or ``one_cycle``: up to ``lr`` and down to nothing, without a warm-up
+            of its own; see :func:`spikesim.train.schedule.learning_rate`.
+        rate_changes: whether the rate follows the schedule with every ``step`` or ``epoch``.
+        groups: settings that differ for parameters of a name, such as
+            ``{delay: {lr: 0.1, schedule: cosine, weight_decay: 0}}``; those of :data:`GROUPED`.
+        delay_shrink: share of the epochs in which the bumps of learned delays shrink from half of
+            the delays' range to a step; 0: their width stays. See
+            :class:`~spikesim.delays.schedule.WidthSchedule`.
         warmup_epochs: epochs over which the rate climbs from ``warmup_lr`` to ``lr``.
         warmup_lr: learning rate of the first step of the warm-up.
         weight_decay: decoupled; not applied to biases, norms and neuron parameters.
@@ -152,16 +173,21 @@ class TrainSettings:
         monitor_steps: optimizer steps between looks at the firing rates; 0: never.
         selection: ``last``: the test split is read once, at the end. ``as_published``: it is read
             every epoch and the best epoch counts, as in the code of several papers; the figure is
-            then no estimate of the accuracy on new recordings.
+            then no estimate of the accuracy on new recordings. ``validation``: the epoch counts
+            that was best on the validation recordings.
         tensorboard: write TensorBoard scalars.
         report: write ``report.html`` at the end.
     """
 
     epochs: int = 10
     cooldown_epochs: int = 0
-    optimizer: Literal["adamw", "lamb"] = "adamw"
+    optimizer: Literal["adamw", "adam", "lamb"] = "adamw"
     lr: float = 1e-3
     min_lr: float = 0.0
+    schedule: Literal["cosine", "one_cycle"] = "cosine"
+    rate_changes: Literal["step", "epoch"] = "step"
+    groups: Mapping[str, Any] = field(default_factory=dict)
+    delay_shrink: float = 0.0
     warmup_epochs: float = 0.0
     warmup_lr: float = 0.0
     weight_decay: float = 0.0
@@ -169,7 +195,7 @@ class TrainSettings:
     clip_norm: float | None = None
     accumulate: int = 1
     loss: Literal["cross_entropy", "tet"] = "cross_entropy"
-    readout: Literal["mean", "last", "membrane", "rate"] = "mean"
+    readout: Literal["mean", "last", "membrane", "rate", "softmax"] = "mean"
     smoothing: float = 0.0
     tet_lambda: float = 1e-3
     tet_mean: float = 1.0
@@ -192,7 +218,7 @@ class TrainSettings:
     checkpoint_steps: int | None = None
     checkpoint_seconds: float | None = 120.0
     monitor_steps: int = 50
-    selection: Literal["last", "as_published"] = "last"
+    selection: Literal["last", "validation", "as_published"] = "last"
     tensorboard: bool = True
     report: bool = True
 
@@ -214,6 +240,27 @@ class TrainSettings:
         _check(0 <= self.mixup_prob <= 1, "train.mixup_prob", self.mixup_prob, "in [0, 1]")
         fits = self.warmup_epochs <= self.epochs
         _check(fits, "train.warmup_epochs", self.warmup_epochs, f"<= {self.epochs} epochs")
+        shrink = self.delay_shrink
+        _check(0 <= shrink <= 1, "train.delay_shrink", shrink, "in [0, 1]")
+        for name in self.groups:
+            self.of_group(name)
+
+    def of_group(self, name: str) -> "TrainSettings":
+        """The settings of the parameters of a group.
+
+        Raises:
+            UserError: a setting that groups do not have, or of the wrong type.
+        """
+        where = f"train.groups.{name}"
+        given = self.groups[name]
+        if not isinstance(given, Mapping):
+            raise UserError(f"{where} must be a group of settings, got {given!r}")
+        for key in given:
+            if key not in GROUPED:
+                raise UserError(f"unknown setting '{where}.{key}'{nearest(str(key), GROUPED)}")
+        kept = {key: getattr(self, key) for key in GROUPED} | {"epochs": self.epochs}
+        found: TrainSettings = build(TrainSettings, {**kept, **given}, where)
+        return found
 
     @property
     def all_epochs(self) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from spikesim.errors import UserError
+from spikesim.errors import UserError, nearest
 from spikesim.seeds import generator
 from spikesim.train.config import Config
 from spikesim.world import World
@@ -42,6 +42,7 @@ def _load(config: Config, split: str) -> "EventDataset":
         cut_us=d.cut_us,
         min_events=d.min_events,
         fold=d.fold,
+        held_out=d.held_out,
         augment=dict(d.augment) if isinstance(d.augment, Mapping) else d.augment,
         seed=config.train.seed,
     )
@@ -49,10 +50,15 @@ def _load(config: Config, split: str) -> "EventDataset":
 
 def load_training(config: Config) -> "tuple[EventDataset, EventDataset | None]":
     """The training recordings, and those held out for validation (not augmented)."""
-    whole = _load(config, "train")
-    if config.data.validation == 0:
+    whole, d = _load(config, "train"), config.data
+    if d.validation_split is not None:
+        return whole, load_split(config, d.validation_split)
+    if d.validation_groups:
+        rest, held = split_groups(whole.groups, d.validation_groups)
+    elif d.validation > 0:
+        rest, held = split_validation(whole.targets.tolist(), d.validation)
+    else:
         return whole, None
-    rest, held = split_validation(whole.targets.tolist(), config.data.validation)
     return whole.subset(rest), whole.subset(held).without_augmentation()
 
 
@@ -75,6 +81,25 @@ def split_validation(targets: Sequence[int], share: float) -> tuple[list[int], l
         )
     chosen = set(held)
     return [i for i in range(len(targets)) if i not in chosen], sorted(held)
+
+
+def split_groups(groups: Sequence[str], held: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Indices of the recordings of the other groups, and of those held out.
+
+    Raises:
+        UserError: a group without recordings (the nearest is named), or nothing left to train on.
+    """
+    known = sorted(set(groups))
+    for name in held:
+        if name not in known:
+            hint = nearest(name, known)
+            raise UserError(f"data.validation_groups: no recordings of {name!r}{hint}")
+    parts: tuple[list[int], list[int]] = ([], [])
+    for index, name in enumerate(groups):
+        parts[name in held].append(index)
+    if not parts[0]:
+        raise UserError("data.validation_groups are all groups; leave one to train on")
+    return parts
 
 
 def batches_of_epoch(count: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:

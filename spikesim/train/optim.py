@@ -1,4 +1,4 @@
-"""Optimizers: torch's AdamW, and LAMB."""
+"""Optimizers: torch's AdamW and Adam, and LAMB."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, overload
@@ -93,18 +93,30 @@ class LAMB(torch.optim.Optimizer):
 
 
 def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """The optimizer of a recipe; weight decay only on arrays of two or more axes."""
-    trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.dim() > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    """The optimizer of a recipe; weight decay only on arrays of two or more axes.
+
+    Each of its groups says in ``name`` whose settings it has: those of ``settings.groups``, or
+    ``""``.
+    """
+    members: dict[str, list[nn.Parameter]] = {"": [], **{name: [] for name in settings.groups}}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            last = name.rpartition(".")[2]
+            members[last if last in settings.groups else ""].append(parameter)
+    groups: list[dict[str, Any]] = []
+    for name, parameters in members.items():
+        own = settings.of_group(name) if name else settings
+        for decay, chosen in (
+            (own.weight_decay, [p for p in parameters if p.dim() > 1]),
+            (0.0, [p for p in parameters if p.dim() <= 1]),
+        ):
+            if chosen:
+                rates = {"lr": own.lr, "betas": own.betas, "weight_decay": decay}
+                groups.append({"name": name, "params": chosen, **rates})
     if settings.optimizer == "lamb":
-        return LAMB(groups, lr=settings.lr, betas=settings.betas)
-    optimizer = torch.optim.AdamW(
-        groups, lr=settings.lr, betas=settings.betas, fused=True, capturable=settings.cuda_graph
-    )
+        return LAMB(groups)
+    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
+    optimizer = kind(groups, fused=True, capturable=settings.cuda_graph)
     # Said before the first step that is not captured; ours are not, at first, and that is meant.
     optimizer._warned_capturable_if_run_uncaptured = True
     return optimizer

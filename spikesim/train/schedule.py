@@ -1,4 +1,4 @@
-"""Learning rate over the epochs: linear warm-up, half a cosine, constant cool-down."""
+"""Learning rate over the epochs: warm-up, half a cosine and cool-down, or one cycle."""
 
 import math
 
@@ -16,16 +16,35 @@ def learning_rate(epoch: float, settings: TrainSettings) -> float:
                 & w \le e < E \\
             \eta_1 & e \ge E \end{cases}
 
-    Reference: Loshchilov & Hutter (2017), SGDR, one cycle. The rate changes every step, where
-    several papers change it every epoch and count the warm-up into the cosine.
+    With ``schedule="one_cycle"``, half a cosine up and half a cosine down:
+
+    .. math::
+        \eta(e) = \begin{cases}
+            c(\eta / 25,\; \eta,\; e / r) & e < r \\
+            c(\eta,\; \eta / 250\,000,\; \frac{e - r}{E - 1 - r}) & r \le e < E - 1 \\
+            \eta / 250\,000 & e \ge E - 1 \end{cases}
+        \qquad r = 0.3 E - 1, \quad c(a, b, p) = b + \tfrac{1}{2} (a - b) (1 + \cos \pi p)
+
+    Reference: Loshchilov & Hutter (2017), SGDR, one cycle; Smith and Topin (2018),
+    super-convergence, in the form of torch's ``OneCycleLR`` (which changes Adam's first beta too;
+    here it stays). By default the rate changes every step, where several papers change it every
+    epoch and count the warm-up into the cosine.
 
     >>> learning_rate(0.0, TrainSettings(epochs=10, lr=0.1))
     0.1
     """
     s = settings
+    if s.schedule == "one_cycle":
+        rise, last = max(0.3 * s.epochs - 1, 0.0), max(s.epochs - 1, 0)
+        if epoch < rise:
+            return _cosine(s.lr / 25, s.lr, epoch / rise)
+        return _cosine(s.lr, s.lr / 25e4, (epoch - rise) / (last - rise) if epoch < last else 1.0)
     if epoch < s.warmup_epochs:
         return s.warmup_lr + (s.lr - s.warmup_lr) * epoch / s.warmup_epochs
     if epoch >= s.epochs:
         return s.min_lr
-    progress = (epoch - s.warmup_epochs) / (s.epochs - s.warmup_epochs)
-    return s.min_lr + 0.5 * (s.lr - s.min_lr) * (1.0 + math.cos(math.pi * progress))
+    return _cosine(s.lr, s.min_lr, (epoch - s.warmup_epochs) / (s.epochs - s.warmup_epochs))
+
+
+def _cosine(start: float, end: float, progress: float) -> float:
+    return end + 0.5 * (start - end) * (1.0 + math.cos(math.pi * progress))

@@ -5,7 +5,7 @@ gradient is not finite is left out on the device, before the host knows.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -105,7 +105,7 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp == "fp16")
         self.ema = EMA(self.model, settings.ema) if settings.ema > 0 else None
         self.loss = build_loss(settings)
-        self._rate = torch.zeros((), device=device)
+        self._rates = {name: torch.zeros((), device=device) for name in ("", *settings.groups)}
         self._sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, right answers
         self._draws = any(getattr(m, "stochastic", False) for m in self.model.modules())
         if settings.compile:
@@ -119,7 +119,13 @@ class Stepper:
             )
 
     def step(
-        self, parts: Sequence[Batch], number: int, epoch: int, lr: float, watched: bool = False
+        self,
+        parts: Sequence[Batch],
+        number: int,
+        epoch: int,
+        lr: float,
+        watched: bool = False,
+        rates: Mapping[str, float] | None = None,
     ) -> Pending:
         """Train on the micro-batches of one step.
 
@@ -129,9 +135,10 @@ class Stepper:
             epoch: from 0.
             lr: learning rate.
             watched: whether hooks of the model are switched on that are off in other steps.
+            rates: learning rate of each of ``settings.groups``; ``lr`` where not given.
         """
         with nullcontext() if self.graphs is None else self.graphs.queue():
-            self._begin(lr)
+            self._begin({**dict.fromkeys(self._rates, lr), **(rates or {})})
             for index, (x, labels) in enumerate(parts):
                 with self._gradients_stay_here(index < len(parts) - 1):
                     inputs = self._prepare(x, labels, number, index, epoch)
@@ -142,11 +149,13 @@ class Stepper:
     def _run(self, name: tuple[object, ...], work: Callable[..., T], *inputs: Tensor) -> T:
         return work(*inputs) if self.graphs is None else self.graphs.run(name, work, *inputs)
 
-    def _begin(self, lr: float) -> None:
+    def _begin(self, rates: Mapping[str, float]) -> None:
         """What changes from step to step and is not drawn."""
-        self._rate.fill_(lr)
+        for name, rate in rates.items():
+            self._rates[name].fill_(rate)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate if self._rate.is_cuda else lr
+            name = group["name"]
+            group["lr"] = self._rates[name] if self.device.type == "cuda" else rates[name]
         if self.ema is not None:
             self.ema.count()
         # A graph adds to the gradients where they are.

@@ -1,5 +1,6 @@
 """A training as it runs: epochs, steps, what is written when, and what a checkpoint holds."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesim.backend import set_backend
+from spikesim.delays import Delayed, WidthSchedule
 from spikesim.errors import UserError
 from spikesim.seeds import key
 from spikesim.train.checkpoint import (
@@ -20,7 +22,7 @@ from spikesim.train.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from spikesim.train.config import Config
+from spikesim.train.config import Config, TrainSettings
 from spikesim.train.data import (
     Batch,
     batches_of_epoch,
@@ -50,6 +52,14 @@ def write_report(run: Run, screen: Screen) -> None:
     screen.say(f"report: {write(run)}")
 
 
+def width_schedule(model: nn.Module, settings: TrainSettings) -> WidthSchedule | None:
+    """How the bumps of a model's delays shrink, if they do."""
+    learn = any(isinstance(m, Delayed) and m.delay.requires_grad for m in model.modules())
+    if settings.delay_shrink == 0 or not learn:
+        return None
+    return WidthSchedule(model, settings.epochs, until=settings.delay_shrink)
+
+
 @dataclass(frozen=True)
 class Launched:
     """An optimizer step that was started, with what is to be written of it once it is done."""
@@ -74,6 +84,11 @@ class Training:
         self.config, self.world, self.screen = config, world, screen
         self.dataset, self.validation = load_training(config)
         check_batch_size(config, len(self.dataset), world)
+        if config.train.selection == "validation" and self.validation is None:
+            raise UserError(
+                "train.selection=validation needs validation recordings: set data.validation, "
+                "data.validation_groups or data.validation_split"
+            )
         self.task = Task.of(self.dataset)
         # Before torch builds an optimizer, which takes a second: something to see at once.
         screen.say(
@@ -83,6 +98,7 @@ class Training:
         torch.manual_seed(key(config.train.seed, "weights"))
         self.stepper = Stepper(build_model(config, self.task), config.train, device, world)
         self.monitor = RateMonitor(self.stepper.model)
+        self.widths = width_schedule(self.stepper.model, config.train)
         self.test = load_split(config, "test")
         self.meter, self.seconds = Meter(), 0.0
         self.step, self.epoch, self.batch = 0, 0, 0
@@ -115,9 +131,13 @@ class Training:
         """Optimizer steps of the whole run."""
         return self.steps_per_epoch * self.config.train.all_epochs
 
-    def _rate(self, step: int) -> float:
+    def _rate(self, step: int, group: str = "") -> float:
         """The learning rate of a step: that of its middle, which is 0 neither first nor last."""
-        return learning_rate((step + 0.5) / self.steps_per_epoch, self.config.train)
+        s = self.config.train
+        epoch = (step + 0.5) / self.steps_per_epoch
+        if s.rate_changes == "epoch":
+            epoch = math.floor(epoch)
+        return learning_rate(epoch, s.of_group(group) if group else s)
 
     def run_to_end(self) -> Result:
         """All epochs that are left, the test, and the report."""
@@ -156,6 +176,8 @@ class Training:
     def _run_epoch(self) -> None:
         s, d = self.config.train, self.config.data
         self.dataset.set_epoch(self.epoch)
+        if self.widths is not None:
+            self.widths.set_epoch(self.epoch)
         batches = batches_of_epoch(len(self.dataset), d.batch_size, s.seed, self.epoch)
         batches = batches[self.batch :]
         mine = micro_batches(batches, s.accumulate, self.world)
@@ -178,7 +200,8 @@ class Training:
         s = self.config.train
         rate = self._rate(self.step)
         self.monitor.active = s.monitor_steps > 0 and self.step % s.monitor_steps == 0
-        pending = self.stepper.step(parts, self.step, self.epoch, rate, self.monitor.active)
+        rates = {name: self._rate(self.step, name) for name in s.groups}
+        pending = self.stepper.step(parts, self.step, self.epoch, rate, self.monitor.active, rates)
         counts = Later(self.monitor.take(self.world)) if self.monitor.active else None
         events = float(self.dataset.counts[indices].sum())
         self.launched.append(Launched(pending, self.step, rate, len(indices), events, counts))
@@ -237,9 +260,10 @@ class Training:
             if model is not None and dataset is not None and (name == "validation" or on_test):
                 seen = judge(model, dataset, self.config, self.world)
                 record[f"{name}_loss"], record[f"{name}_accuracy"] = seen.loss, seen.accuracy
-        if on_test and model is not None and record["test_accuracy"] > self.best_accuracy:
-            self.best_accuracy = record["test_accuracy"]
-            self.best_weights = model.state_dict()
+        judged_by = {"as_published": "test_accuracy", "validation": "validation_accuracy"}
+        accuracy = record.get(judged_by.get(s.selection, ""), -1.0)
+        if model is not None and accuracy > self.best_accuracy:
+            self.best_accuracy, self.best_weights = accuracy, model.state_dict()
         record["firing_rates"] = self.rates
         self.epoch, self.batch, self.meter = self.epoch + 1, 0, Meter()
         if self.metrics is not None:

@@ -103,7 +103,11 @@ def _fit(value: Any, hint: Any) -> tuple[bool, Any]:
     if origin is Literal:
         return value in inside, value
     if origin is tuple:
-        if not isinstance(value, list | tuple) or len(value) != len(inside):
+        if not isinstance(value, list | tuple):
+            return False, None
+        if inside[-1] is Ellipsis:
+            inside = inside[:1] * len(value)
+        if len(value) != len(inside):
             return False, None
         parts = [_fit(item, part) for item, part in zip(value, inside, strict=True)]
         return all(fits for fits, _ in parts), tuple(item for _, item in parts)
@@ -125,7 +129,8 @@ def _wish(hint: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(str, inside))
     if origin is tuple:
-        return "a list [" + ", ".join(_wish(part) for part in inside) + "]"
+        parts = ["..." if part is Ellipsis else _wish(part) for part in inside]
+        return "a list [" + ", ".join(parts) + "]"
     if origin is Mapping:
         return "a group of settings"
     words = {

@@ -1,7 +1,6 @@
 """A small root of real recordings, and one run trained on it through the command line."""
 
 import contextlib
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -55,16 +54,10 @@ def assert_refused(result: Result, *words: str, code: int = 2) -> None:
         assert word in lines[0], lines[0]
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(autouse=True)
-def _elsewhere(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test runs in its own folder and with a cache that is not the user's."""
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test runs in its own folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SPIKESIM_CACHE", str(cache))
     monkeypatch.delenv("SPIKESIM_DATA", raising=False)
     monkeypatch.delenv("RANK", raising=False)
 
@@ -88,18 +81,10 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(
-    digits: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Result]:
+def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
     """The folder of a finished run, and what its training printed (with ``--json``)."""
     folder = tmp_path_factory.mktemp("trained")
-    before = dict(os.environ)
-    os.environ["SPIKESIM_CACHE"] = str(cache)
-    try:
-        with contextlib.chdir(folder):
-            result = invoke("train", *SMALL, "run.name=small", f"data.root={digits}", "--json")
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    with contextlib.chdir(folder):
+        result = invoke("train", *SMALL, "run.name=small", f"data.root={digits}", "--json")
     assert result.exit_code == 0, (result.output, result.exception)
     return folder / "runs" / "small", result

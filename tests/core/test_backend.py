@@ -64,8 +64,14 @@ def test_what_runs_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         backends.ready("cupy", "cuda")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("tau", [2.0, torch.tensor([2.0, 3.0])])
+@pytest.mark.parametrize(
+    ("tau", "dtype"),
+    [
+        (2.0, torch.float32),
+        (torch.tensor([2.0, 3.0]), torch.float64),
+        (2.0, torch.bfloat16),
+    ],
+)
 def test_numba_source_is_what_is_compiled(
     tau: float, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from spikesim.encoders import (
     Direct,
     Encoder,
     Latency,
+    Markov,
     Phase,
     Population,
     Rate,
@@ -23,6 +24,7 @@ ENCODERS = [
     Rate(STEPS),
     Rate(STEPS, law="poisson"),
     Rate(STEPS, law="counts"),
+    Markov(STEPS, 0.5),
     Latency(STEPS),
     Latency(STEPS, form="rc", threshold=0.1),
     Phase(STEPS),
@@ -87,7 +89,7 @@ def test_encoders_are_values(encoder: Encoder | Delta) -> None:
     assert eval(repr(encoder)) == encoder
 
 
-@pytest.mark.parametrize("encoder", ENCODERS[3:], ids=repr)  # those that draw nothing
+@pytest.mark.parametrize("encoder", ENCODERS[4:], ids=repr)  # those that draw nothing
 def test_samples_do_not_influence_each_other(encoder: Encoder) -> None:
     x = torch.rand(4, 3)
     assert torch.equal(encoder(x)[:, 1:2], encoder(x[1:2]))
@@ -100,7 +102,7 @@ def test_same_on_cuda(encoder: Encoder) -> None:
     x = torch.rand(4, 3)
     spikes = encoder(x.cuda())
     assert spikes.is_cuda
-    if not isinstance(encoder, Rate):
+    if not isinstance(encoder, Rate | Markov):
         assert torch.equal(spikes.cpu(), encoder(x))
     else:
         again = [encoder(x.cuda(), torch.Generator(device="cuda").manual_seed(1)) for _ in range(2)]

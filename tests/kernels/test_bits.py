@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from host_cuda import library
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -16,7 +17,6 @@ from spikesim.kernels.layout import as_line, is_dense, memory_order
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 GUARD = 64
-Compile = Callable[[str], ctypes.CDLL]
 
 
 def spikes(
@@ -107,8 +107,8 @@ def test_dense_layouts() -> None:
 class Kernels:
     """The CUDA text of one size of value, compiled for the host."""
 
-    def __init__(self, compile_on_host: Compile, size: int) -> None:
-        self._library = compile_on_host(
+    def __init__(self, size: int) -> None:
+        self._library = library(
             bits.cuda_text(size)
             + """
             extern "C" void run_pack(unsigned grid, Bits* a) {
@@ -129,8 +129,8 @@ class Kernels:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_cuda_text_on_the_host(compile_on_host: Compile, dtype: torch.dtype) -> None:
-    kernels = Kernels(compile_on_host, torch.empty(0, dtype=dtype).element_size())
+def test_cuda_text_on_the_host(dtype: torch.dtype) -> None:
+    kernels = Kernels(torch.empty(0, dtype=dtype).element_size())
     for size in (1, 7, 8, 9, 33, 255, 2048, 2049, 5000):
         x = spikes((size,), dtype)
         count = -(-size // 32)

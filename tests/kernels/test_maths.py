@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from host_cuda import library
 from numba import njit
 
 from spikesim.kernels import maths_numba
@@ -60,17 +61,17 @@ def _numba(name: str) -> Run:
 
 
 @pytest.fixture(scope="session")
-def host(compile_on_host: Callable[[str], ctypes.CDLL]) -> Callable[[str, type], Run]:
+def host() -> Callable[[str, type], Run]:
     kernels = "".join(
         f'extern "C" void {name}_{real}(const {real}* x, {real}* y, long long n) '
         f"{{ for (long long i = 0; i < n; ++i) y[i] = {name}_(x[i]); }}\n"
         for name in ULPS
         for real in ("float", "double")
     )
-    library = compile_on_host(cuda_file("maths.cuh") + kernels)
+    compiled = library(cuda_file("maths.cuh") + kernels)
 
     def get(name: str, kind: type) -> Run:
-        function = getattr(library, f"{name}_{'float' if kind is np.float32 else 'double'}")
+        function = getattr(compiled, f"{name}_{'float' if kind is np.float32 else 'double'}")
 
         def run(x: np.ndarray) -> np.ndarray:
             out = np.full_like(x, 77.0)

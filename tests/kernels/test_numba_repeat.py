@@ -35,9 +35,14 @@ def _run(neuron: Neuron, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
     return output.detach(), grad
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("steps", [5, 40])
-@pytest.mark.parametrize("name", NEURONS)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *((name, torch.float32) for name in NEURONS),
+        *(("CUBALIF", dtype) for dtype in (torch.bfloat16, torch.float64)),
+    ],
+)
 def test_a_call_made_again_gives_the_same_bits(name: str, steps: int, dtype: torch.dtype) -> None:
     neuron = _on_numba(NEURONS[name]())
     x = (2.0 * torch.randn(steps, 2, 37)).to(dtype) * (20.0 if name == "Izhikevich" else 1.0)

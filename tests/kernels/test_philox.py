@@ -1,12 +1,12 @@
 """Random numbers of the kernels: published answers, and the bits of the torch reference."""
 
 import ctypes
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from host_cuda import library
 from numba import njit, uint64
 
 from spikesim.kernels import philox_numba
@@ -72,14 +72,11 @@ def test_numba_gives_the_known_answers(case: tuple[str, str, str]) -> None:
 
 
 @pytest.mark.parametrize("case", KNOWN)
-def test_cuda_text_gives_the_known_answers(
-    case: tuple[str, str, str], compile_on_host: Callable[[str], ctypes.CDLL]
-) -> None:
+def test_cuda_text_gives_the_known_answers(case: tuple[str, str, str]) -> None:
     counter, key, expected = map(_words, case)
-    library = compile_on_host(ON_HOST)
     given = [(ctypes.c_uint * len(part))(*part) for part in (counter, key)]
     out = (ctypes.c_uint * 4)()
-    library.words(*given, out)
+    library(ON_HOST).words(*given, out)
     assert list(out) == expected
 
 
@@ -98,9 +95,7 @@ def _reference(kinds: tuple[int, ...], steps: int) -> np.ndarray:
 def test_cuda_text_draws_the_bits_of_torch(
     kinds: tuple[int, ...],
     channels_last: bool,
-    compile_on_host: Callable[[str], ctypes.CDLL],
 ) -> None:
-    library = compile_on_host(ON_HOST)
     B, C, H, W = SHAPE
     position = np.array([SEED, SAMPLE, STEP])
     flags = np.array(kinds, dtype=np.int32)
@@ -108,7 +103,7 @@ def test_cuda_text_draws_the_bits_of_torch(
     pointers = [ctypes.c_void_p(a.ctypes.data) for a in (position, flags, out)]
     unsigned = [ctypes.c_uint(v) for v in (LAYER, C * H * W, C if channels_last else 1)]
     long = [ctypes.c_longlong(v) for v in (2, B * C * H * W)]
-    library.run(pointers[0], *unsigned, *long, ctypes.c_int(len(kinds)), *pointers[1:])
+    library(ON_HOST).run(pointers[0], *unsigned, *long, ctypes.c_int(len(kinds)), *pointers[1:])
     if channels_last:
         got = out.reshape(2, len(kinds), B, H, W, C).transpose(0, 1, 2, 5, 3, 4)
     else:

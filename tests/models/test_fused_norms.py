@@ -15,10 +15,10 @@ from spikesim.neuron import Neuron
 from spikesim.probe import record
 from spikesim.train.monitor import find_non_finite
 
-NAMES = models.names()
 # Neurons that take over a norm, and all neurons: of the rest, input is a residual, a product of
 # spikes or a mean.
 TAKEN = {"spikformer": (17, 19), "sdt": (11, 19), "spiking_vgg": (5, 5), "sew_resnet": (9, 9)}
+NAMES = tuple(TAKEN)
 
 
 def build(name: str, **more: object) -> models.SpikingModel:

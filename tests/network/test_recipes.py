@@ -116,6 +116,7 @@ def test_four_regimes_differ_as_in_figure_8() -> None:
 def test_scale_and_seed_make_the_network() -> None:
     sizes = {"brunel": 1250, "cuba": 400, "coba": 400, "izhikevich": 100, "microcircuit": 7717}
     sizes |= {"liquid": 2 * 9 + 4, "diehl_cook": 784 + 2 * 10, "distal_reward": 100}
+    sizes |= {"force": 200, "what_when": 100}
     for name, recipe in RECIPES.items():
         net = recipe(scale=0.1, seed=3)
         assert net.neurons == sizes[name], name

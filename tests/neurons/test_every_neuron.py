@@ -25,10 +25,14 @@ from spikesim.neurons import (
     ALIFCondExp,
     HodgkinHuxley,
     Izhikevich,
+    Izhikevich2007,
+    LevyBaxter,
     LIFAlpha,
     LIFCondExp,
     LIFDelta,
     LIFExp,
+    MetaNeuron,
+    TempotronMembrane,
 )
 from spikesim.neurons import __all__ as all_names
 from spikesim.surrogate import ATan, Smoothed
@@ -54,6 +58,7 @@ NEURONS: dict[str, Callable[..., Neuron]] = {
     "ALIF refractory": lambda **k: ALIF(tau=2.0, refractory=2.0, **k),
     "Izhikevich": Izhikevich,
     "Izhikevich Euler": lambda **k: Izhikevich(scheme="euler", dt=0.5, **k),
+    "Izhikevich2007": lambda **k: Izhikevich2007(c_m=20.0, dt=0.5, **k),
     "LI": LI,
     "ILIF": ILIF,
     "LIFDelta": LIFDelta,
@@ -69,10 +74,15 @@ NEURONS: dict[str, Callable[..., Neuron]] = {
     ),
     "HodgkinHuxley": lambda **k: HodgkinHuxley(t_ref=1.0, **k),
     "QIF": QIF,
+    "LevyBaxter": LevyBaxter,
+    "MetaNeuron": MetaNeuron,
+    "TempotronMembrane": lambda **k: TempotronMembrane(5.0, 2.0, **k),
+    "TempotronMembrane open": lambda **k: TempotronMembrane(5.0, 2.0, shunt=False, **k),
 }
 RANDOM = {"LIFEscape", "PoissonNeuron"}
 """These draw other numbers in each run; their tests are in test_noise.py."""
 PHYSICAL = {
+    "Izhikevich2007": (150.0, 250.0),
     "Izh": (30.0, 40.0),
     "LIFDelta": (6.0, 8.0),
     "LIFExp": (200.0, 250.0),
@@ -84,10 +94,9 @@ PHYSICAL = {
     "Hodgkin": (100.0, 200.0),
 }
 """Spread and mean of an exciting input, of neurons in mV."""
+UNDETACHED = ("LI ", "Hodgkin", "QIF", "Levy", "Tempotron")
 DETACHED = {
-    name: make
-    for name, make in NEURONS.items()
-    if not name.startswith(("LI ", "Izh", "Hodgkin", "QIF")) and name != "LI"
+    name: make for name, make in NEURONS.items() if not name.startswith(UNDETACHED) and name != "LI"
 }
 every = pytest.mark.parametrize("name", NEURONS)
 
@@ -137,7 +146,7 @@ def test_tape_computes_bitwise_what_torch_computes(name: str, dtype: torch.dtype
     state, p = neuron.initial_state(x[0]), neuron.values(x[0])
     for x_t in x:
         given = _all(neuron, x_t)
-        inputs = Named(given if isinstance(given, dict) else {"x": given})
+        inputs = Named(given if isinstance(given, dict) else {neuron.inputs[0]: given})
         expected, out = neuron.step(state, inputs, p)
         state, out_tape = tape.evaluate(state, inputs, p)
         assert torch.equal(out_tape, out)
@@ -174,7 +183,7 @@ def test_two_runs_of_t_are_one_of_2t_with_its_gradient(name: str) -> None:
 @every
 def test_truncation_cuts_the_gradient_at_the_state(name: str) -> None:
     neuron = NEURONS[name]()
-    x = _input(name, 8, 1, 5).requires_grad_()
+    x = _input(name, 8, 1, 5, dtype=torch.float64).requires_grad_()
     _, state = neuron.run(_all(neuron, x[:4]))
     assert not any(value.requires_grad for value in state.detach().values())
     neuron.run(_all(neuron, x[4:]), state.detach())[0].sum().backward()
@@ -217,7 +226,7 @@ def test_compiled_neuron_has_the_same_spikes_and_gradients(name: str) -> None:
     torch._dynamo.reset()
     neuron = NEURONS[name]()
     compiled = torch.compile(neuron, fullgraph=True, backend="aot_eager")
-    x = _input(name, 2, 2, 9)
+    x = _input(name, 2, 2, 9, dtype=torch.float64)
     pair = x.clone().requires_grad_(), x.clone().requires_grad_()
     outputs = neuron(_all(neuron, pair[0])), compiled(_all(neuron, pair[1]))
     assert torch.equal(*outputs)

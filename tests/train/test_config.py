@@ -82,15 +82,15 @@ def test_every_recipe_builds_its_model(name: str) -> None:
 
     config = Config.load(name)
     assert config.run.name == name
-    assert config.train.selection == "last"
+    assert config.train.selection in ("last", "validation")
     assert len(recipes.summary(name)) > 20
-    size = config.data.size or (34 if config.data.name == "nmnist" else 128)
+    size = config.data.size or {"nmnist": 34, "gsc": (1, 140)}.get(config.data.name, 128)
     height, width = (size, size) if isinstance(size, int) else size
     task = Task(config.data.steps, (2, height, width), tuple("0123456789"))
     model = build_model(config, task)
     assert model.input_shape == (2, height, width)
     rates = [learning_rate(e, config.train) for e in range(config.train.all_epochs)]
-    assert max(rates) == pytest.approx(config.train.lr)
+    assert max(rates) == pytest.approx(config.train.lr, rel=0.01)  # one cycle may pass it
     assert rates[-1] <= rates[len(rates) // 2]
 
 

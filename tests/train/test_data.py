@@ -12,7 +12,9 @@ from spikesim.train.data import load_split, load_training
 
 Make = Callable[..., Config]
 
-OF_THE_TRAINER = {"validation", "batch_size", "workers"}
+OF_THE_TRAINER = {
+    "validation", "validation_groups", "validation_split", "batch_size", "workers",
+}  # fmt: skip
 
 
 def test_every_data_setting_reaches_the_dataset(

@@ -12,9 +12,11 @@ from spikesim.network.recipes.coba import coba
 from spikesim.network.recipes.cuba import cuba
 from spikesim.network.recipes.diehl_cook import diehl_cook
 from spikesim.network.recipes.distal_reward import distal_reward
+from spikesim.network.recipes.force import force
 from spikesim.network.recipes.izhikevich import izhikevich
 from spikesim.network.recipes.liquid import liquid
 from spikesim.network.recipes.microcircuit import microcircuit
+from spikesim.network.recipes.what_when import what_when
 
 RECIPES: dict[str, Callable[..., Network]] = {
     "brunel": brunel,
@@ -25,6 +27,8 @@ RECIPES: dict[str, Callable[..., Network]] = {
     "liquid": liquid,
     "diehl_cook": diehl_cook,
     "distal_reward": distal_reward,
+    "force": force,
+    "what_when": what_when,
 }
 
 __all__ = [
@@ -34,7 +38,9 @@ __all__ = [
     "cuba",
     "diehl_cook",
     "distal_reward",
+    "force",
     "izhikevich",
     "liquid",
     "microcircuit",
+    "what_when",
 ]

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from host_cuda import HostModule
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,26 +36,13 @@ from spikesim.network.values import Distribution
 from spikesim.neurons import LIFExp
 
 CPU = CpuBuilder()
-ROWS = dict.fromkeys(("draw_rows", "draw_different"), "Rows")
-ROWS |= {"draw_pairs": "Pairs", "draw_gaps": "Gaps"}
-VALUES = dict.fromkeys(("draw_float32", "draw_float64", "draw_int32"), "Values")
-VALUES |= {"tally": "Tally"}
-
-
-@pytest.fixture(scope="module")
-def modules() -> dict[str, Any]:
-    """Compiled once."""
-    return {}
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch, on_host: Any, modules: dict[str, Any]) -> torch.device:
+def host(monkeypatch: pytest.MonkeyPatch) -> torch.device:
     """The device of kernels that run on the host."""
-    if not modules:
-        modules["rows"] = on_host(connect_cupy.cuda_text(), ROWS)
-        modules["values"] = on_host(builder_cupy.cuda_text(), VALUES)
-    monkeypatch.setattr(connect_cupy, "_module", lambda: modules["rows"])
-    monkeypatch.setattr(builder_cupy, "_module", lambda: modules["values"])
+    monkeypatch.setattr(connect_cupy, "_module", lambda: HostModule(connect_cupy.cuda_text()))
+    monkeypatch.setattr(builder_cupy, "_module", lambda: HostModule(builder_cupy.cuda_text()))
     return torch.device("cpu")
 
 

@@ -6,8 +6,10 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from host_cuda import run_on_host
+from outcome import same_arrays
 
-from spikesim.kernels import cupy_module, engine_cuda_cells, engine_cuda_records
+from spikesim.kernels import engine_cuda_cells, engine_cuda_records
 from spikesim.kernels.engine_cupy import CudaEngine
 from spikesim.network import (
     AllToAll,
@@ -18,7 +20,6 @@ from spikesim.network import (
     Normal,
     OneToOne,
     Uniform,
-    running,
 )
 from spikesim.network.recipes import brunel, microcircuit
 from spikesim.neuron import Neuron
@@ -27,12 +28,6 @@ from spikesim.neurons.lif_delta import LIFDelta
 from spikesim.ops import bernoulli, noise
 from spikesim.types import Named
 
-HOST = torch.device("cpu")
-STRUCTS = {
-    " update(": {"update": "Update"},
-    " deliver(": {"deliver": "Deliver", "give": "Give", "watch": "Watching", "tick": "Tick"},
-    " merge(": {"merge": "Merge"},
-}
 Dtype = Literal["float32", "float64"]
 Run = Callable[[Network], Network]
 
@@ -50,23 +45,14 @@ class Coin(Neuron):
 
 
 @pytest.fixture
-def on_host_engine(monkeypatch: pytest.MonkeyPatch, on_host: Any) -> Run:
+def on_host_engine(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Makes a network run on the CUDA engine, with its kernels on the host."""
-
-    def module(text: str) -> Any:
-        head = "GLOBAL void __launch_bounds__(THREADS)"
-        return on_host(text, next(of for name, of in STRUCTS.items() if head + name in text))
-
-    class HostEngine(CudaEngine):
-        def __init__(self, operations: Any, block: int, device: Any, before: Any = None) -> None:
-            super().__init__(operations, block, HOST, before)
 
     def moved(net: Network) -> Network:
         net.device = torch.device("cuda")
         return net
 
-    monkeypatch.setattr(cupy_module, "module", module)
-    monkeypatch.setattr(running, "CudaEngine", HostEngine)
+    run_on_host(monkeypatch)
     return moved
 
 
@@ -130,10 +116,6 @@ def result(net: Network, probes: list[Any]) -> list[np.ndarray]:
     return [*seen, *(array for _, array in sorted(net.state_dict().items()))]
 
 
-def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
-    return len(one) == len(other) and all(map(np.array_equal, one, other))
-
-
 @pytest.fixture(scope="module")
 def expected() -> list[np.ndarray]:
     net = cortex()
@@ -146,7 +128,7 @@ def test_a_network_of_everything_has_the_cpus_bits(cuda: Run, expected: list[np.
     net = cuda(cortex())
     probes = watched(net)
     net.run(6.0)
-    assert same(result(net, probes), expected)
+    assert same_arrays(result(net, probes), expected)
 
 
 def test_threads_that_take_turns_change_nothing(
@@ -156,7 +138,7 @@ def test_threads_that_take_turns_change_nothing(
     net = cuda(cortex())
     probes = watched(net)
     net.run(6.0)
-    assert same(result(net, probes), expected)
+    assert same_arrays(result(net, probes), expected)
 
 
 def test_so_it_has_in_float64(cuda: Run) -> None:
@@ -165,7 +147,7 @@ def test_so_it_has_in_float64(cuda: Run) -> None:
         probes = watched(net)
         net.run(3.0)
         results.append(result(net, probes))
-    assert same(*results)
+    assert same_arrays(*results)
 
 
 def test_a_divided_run_recorded_in_small_parts(
@@ -176,7 +158,7 @@ def test_a_divided_run_recorded_in_small_parts(
     probes = watched(net)
     for ms in (0.1, 2.3, 3.6):
         net.run(ms)
-    assert same(result(net, probes), expected)
+    assert same_arrays(result(net, probes), expected)
 
 
 def test_probes_that_come_later_find_the_same_network(
@@ -193,7 +175,7 @@ def test_probes_that_come_later_find_the_same_network(
     seen = len(probes[0])
     assert 0 < seen < len(expected[0])
     assert np.array_equal(probes[0].senders, expected[1][-seen:])
-    assert same(result(net, probes)[-9:], expected[-9:])
+    assert same_arrays(result(net, probes)[-9:], expected[-9:])
 
 
 def test_a_state_goes_to_the_cpu_and_back(cuda: Run, expected: list[np.ndarray]) -> None:
@@ -205,7 +187,7 @@ def test_a_state_goes_to_the_cpu_and_back(cuda: Run, expected: list[np.ndarray])
     third.load_state_dict(second.state_dict())
     third.run(2.1)
     left = [array for _, array in sorted(third.state_dict().items())]
-    assert same(left, expected[-len(left) :])
+    assert same_arrays(left, expected[-len(left) :])
 
 
 def test_networks_of_an_ensemble_have_the_bits_they_have_alone(cuda: Run) -> None:
@@ -217,7 +199,7 @@ def test_networks_of_an_ensemble_have_the_bits_they_have_alone(cuda: Run) -> Non
             net.run(ms)
         both.run(ms)
     for one, other, seen, too in zip(alone, together, *probes, strict=True):
-        assert same(result(one, seen), result(other, too))
+        assert same_arrays(result(one, seen), result(other, too))
 
 
 def test_states_may_be_read_and_written_between_runs(cuda: Run) -> None:
@@ -229,7 +211,7 @@ def test_states_may_be_read_and_written_between_runs(cuda: Run) -> None:
         v[::3] = -71.0
         net.run(1.0)
         left.append([seen, v.copy()])
-    assert same(*left)
+    assert same_arrays(*left)
 
 
 def test_no_delay_goes_through_a_chain_in_one_step(cuda: Run) -> None:
@@ -253,7 +235,7 @@ def test_no_delay_goes_through_a_chain_in_one_step(cuda: Run) -> None:
         net.run(8.0)
         assert all(len(probe) for probe in probes)
         results.append([a for p in probes for a in (p.steps, p.senders)])
-    assert same(*results)
+    assert same_arrays(*results)
 
 
 def test_all_neurons_may_spike_at_once(cuda: Run) -> None:
@@ -269,7 +251,7 @@ def test_all_neurons_may_spike_at_once(cuda: Run) -> None:
         net.run(30.0)
         results.append([probe.steps, probe.senders, cells.state["v"]])
     assert max(np.bincount(results[0][0])) == 700
-    assert same(*results)
+    assert same_arrays(*results)
 
 
 def test_functions_of_a_neuron_have_the_cpus_bits_in_float32(cuda: Run) -> None:
@@ -283,7 +265,7 @@ def test_functions_of_a_neuron_have_the_cpus_bits_in_float32(cuda: Run) -> None:
         probe = net.probe(cells, "v")
         net.run(10.0)
         results.append([probe.values])
-    assert same(*results)
+    assert same_arrays(*results)
 
 
 def test_a_network_without_synapses_or_drives(cuda: Run) -> None:
@@ -297,7 +279,7 @@ def test_a_network_without_synapses_or_drives(cuda: Run) -> None:
         net.run(20.0)
         results.append([a for p in probes for a in (p.steps, p.senders)])
     assert all(len(a) for a in results[0])
-    assert same(*results)
+    assert same_arrays(*results)
 
 
 @pytest.mark.gpu
@@ -311,4 +293,4 @@ def test_recipes_on_a_device(recipe: Callable[..., Network]) -> None:
         spikes = [a for p in probes for a in (p.steps, p.senders)]
         left.append([*spikes, *(a for _, a in sorted(net.state_dict().items()))])
     assert sum(len(probe.steps) for probe in probes) > 1_000
-    assert same(*left)
+    assert same_arrays(*left)

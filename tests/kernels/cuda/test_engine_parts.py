@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from host_cuda import HostModule
 
 from spikesim.errors import BackendError, UserError
 from spikesim.kernels import cupy_module
@@ -18,11 +19,6 @@ from spikesim.types import Named
 
 HOST = torch.device("cpu")
 STEPS, SLOTS, COUNT = 30, 16, 70
-STRUCTS = {
-    " update(": {"update": "Update"},
-    " deliver(": {"deliver": "Deliver", "give": "Give", "watch": "Watching", "tick": "Tick"},
-    " merge(": {"merge": "Merge"},
-}
 
 
 class Divided(Neuron):
@@ -40,12 +36,8 @@ class Divided(Neuron):
 
 
 @pytest.fixture(autouse=True)
-def _host(monkeypatch: pytest.MonkeyPatch, on_host: Any) -> None:
-    def module(text: str) -> Any:
-        head = "GLOBAL void __launch_bounds__(THREADS)"
-        return on_host(text, next(of for name, of in STRUCTS.items() if head + name in text))
-
-    monkeypatch.setattr(cupy_module, "module", module)
+def _host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cupy_module, "module", HostModule)
 
 
 def ring(count: int = COUNT) -> Ring:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from outcome import same_arrays
 
 from spikesim.errors import BackendError
 from spikesim.kernels import engine_cuda_plastic
@@ -58,10 +59,6 @@ def result(net: Network, probes: list[Any]) -> list[np.ndarray]:
     return [*trains, *weights, *(array for _, array in sorted(net.state_dict().items()))]
 
 
-def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
-    return len(one) == len(other) and all(map(np.array_equal, one, other))
-
-
 def spikes(net: Network) -> list[Any]:
     return [net.probe(group, "spikes") for group in net.groups]
 
@@ -85,7 +82,7 @@ def test_a_network_of_many_rules_has_the_cpus_bits(
     net = plastic_cuda(recurrent())
     probes = spikes(net)
     net.run(TIME)
-    assert same(result(net, probes), expected)
+    assert same_arrays(result(net, probes), expected)
 
 
 def test_a_divided_run_with_looks_is_the_same(
@@ -99,7 +96,7 @@ def test_a_divided_run_with_looks_is_the_same(
         net.run(ms)
         net.projections[3].weights()
         net.state_dict()
-    assert same(result(net, probes), expected)
+    assert same_arrays(result(net, probes), expected)
     other = recurrent()
     seen = other.probe(other.projections[0], "weight", synapses=[3, 100, 7, 3], every=3.3)
     other.run(TIME)
@@ -118,7 +115,7 @@ def test_a_state_goes_to_the_cpu_and_back(plastic_cuda: Run, expected: list[np.n
         assert np.array_equal(one.table()["weight"], other.table()["weight"])
     third.run(TIME - 8.3)
     left = [array for _, array in sorted(third.state_dict().items())]
-    assert same(left, expected[-len(left) :])
+    assert same_arrays(left, expected[-len(left) :])
 
 
 def test_an_ensemble_of_plastic_networks(plastic_cuda: Run, expected: list[np.ndarray]) -> None:
@@ -128,8 +125,8 @@ def test_an_ensemble_of_plastic_networks(plastic_cuda: Run, expected: list[np.nd
     nets = [plastic_cuda(recurrent(seed)) for seed in (7, 8)]
     seen = [spikes(net) for net in nets]
     Ensemble(nets).run(TIME)
-    assert same(result(nets[0], seen[0]), expected)
-    assert same(result(nets[1], seen[1]), result(alone, probes))
+    assert same_arrays(result(nets[0], seen[0]), expected)
+    assert same_arrays(result(nets[1], seen[1]), result(alone, probes))
 
 
 def test_modulators_and_weights_are_changed_between_runs(plastic_cuda: Run) -> None:
@@ -144,7 +141,7 @@ def test_modulators_and_weights_are_changed_between_runs(plastic_cuda: Run) -> N
         at_once = stdp.weights()
         net.run(4.0)
         left.append([*values, at_once, *result(net, [])])
-    assert same(*left)
+    assert same_arrays(*left)
 
 
 def test_weights_at_the_end_of_a_window(plastic_cuda: Run) -> None:
@@ -201,7 +198,7 @@ def test_brunels_network_learns_the_same_on_a_device() -> None:
         net.run(300.0)
         left.append(result(net, probes))
     assert len(left[0][0]) > 1_000
-    assert same(*left)
+    assert same_arrays(*left)
 
 
 @pytest.mark.gpu
@@ -212,4 +209,4 @@ def test_synapses_made_on_a_device_are_those_of_the_cpu() -> None:
         probes = spikes(net)
         net.run(TIME)
         left.append(result(net, probes))
-    assert same(*left)
+    assert same_arrays(*left)

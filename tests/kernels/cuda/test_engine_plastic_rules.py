@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from outcome import same_arrays
 from torch import Tensor
 
 from spikesim.network import FixedProbability, Network, OneToOne, Uniform
@@ -128,13 +129,9 @@ def left(net: Network, *parts: float) -> list[np.ndarray]:
     return [arrived, weights, *(array for _, array in sorted(net.state_dict().items()))]
 
 
-def same(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
-    return len(one) == len(other) and all(map(np.array_equal, one, other))
-
-
 def same_on_both(plastic_cuda: Run, rule: Plasticity, *parts: float, **how: Any) -> None:
     nets = given(rule, **how), plastic_cuda(given(rule, **how))
-    assert same(*(left(net, *parts) for net in nets))
+    assert same_arrays(*(left(net, *parts) for net in nets))
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from host_cuda import HostModule
 from numpy.typing import NDArray
 
 from spikesim.errors import BackendError, UserError
@@ -16,11 +17,6 @@ from spikesim.neuron import Neuron
 from spikesim.types import Named
 
 HOST = torch.device("cpu")
-STRUCTS = {
-    " update(": {"update": "Update"},
-    " deliver(": {"deliver": "Deliver", "give": "Give", "watch": "Watching", "tick": "Tick"},
-    " merge(": {"merge": "Merge"},
-}
 POST = 37
 
 
@@ -34,12 +30,8 @@ class Relay(Neuron):
 
 
 @pytest.fixture(autouse=True)
-def _host(monkeypatch: pytest.MonkeyPatch, on_host: Any) -> None:
-    def module(text: str) -> Any:
-        head = "GLOBAL void __launch_bounds__(THREADS)"
-        return on_host(text, next(of for name, of in STRUCTS.items() if head + name in text))
-
-    monkeypatch.setattr(cupy_module, "module", module)
+def _host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cupy_module, "module", HostModule)
 
 
 @dataclass

@@ -1,12 +1,13 @@
 """Convolution of few channels: its CUDA text on the host, and the layer that uses it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from host_cuda import HostModule
 from torch import Tensor, nn
 
 from spikesim import conv
@@ -22,7 +23,6 @@ GUARD = 64
 LAST = torch.channels_last
 # One rounding of the result to its storage, and sums of float32 of up to some thousand terms.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
-STRUCTS = dict.fromkeys(("conv_forward", "conv_weight_gradient"), "Convolution")
 
 
 def window(kernel: int, stride: int, padding: int) -> Window:
@@ -60,9 +60,7 @@ def guarded(values: Tensor) -> Tensor:
 
 
 @pytest.fixture
-def on_the_host(
-    monkeypatch: pytest.MonkeyPatch, on_host: Callable[[str, dict[str, str]], Any]
-) -> Iterator[None]:
+def on_the_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """CPU maps go through the CUDA text; all it writes lies in guarded memory of NaN."""
     made: list[Tensor] = []
     empty = torch.empty
@@ -75,7 +73,7 @@ def on_the_host(
 
     @cache
     def module(*what: Any) -> Any:
-        return on_host(few_channels.cuda_text(*what), STRUCTS)
+        return HostModule(few_channels.cuda_text(*what))
 
     monkeypatch.setattr(few_channels, "_module", module)
     monkeypatch.setattr(few_channels, "_TILES", 8)

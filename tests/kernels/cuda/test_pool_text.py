@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from host_cuda import HostModule
 from torch import Tensor, nn
 
 from spikesim.batch_norm import BatchNorm
@@ -32,13 +33,12 @@ FILLING = {True: float("nan"), False: 99}
 
 
 @pytest.fixture
-def pooled_on_host(monkeypatch: pytest.MonkeyPatch, on_host: Any) -> Iterator[None]:
+def pooled_on_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """CPU maps go through the CUDA text; all it writes lies in guarded memory of NaN or 99."""
-    structs = dict.fromkeys(("pool_forward", "pool_bits_forward", "pool_backward"), "Pool")
 
     @cache
     def module(dtype: torch.dtype, run: int, window: Window) -> Any:
-        return on_host(pool.cuda_text(dtype, run, window), structs)
+        return HostModule(pool.cuda_text(dtype, run, window))
 
     made: list[Tensor] = []
     empty = torch.empty

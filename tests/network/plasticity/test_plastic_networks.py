@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from outcome import Outcome, outcome, same, same_arrays
 
 from spikesim.errors import UserError
 from spikesim.network import AllToAll, FixedProbability, Network, Normal, OneToOne, Uniform
@@ -40,32 +40,12 @@ def recurrent(threads: int = 1) -> Network:
     return net
 
 
-Outcome = tuple[list[NDArray[Any]], list[NDArray[Any]]]
-
-
-def outcome(
-    net: Network, *parts: float, between: Callable[[Network], Any] | None = None
-) -> Outcome:
-    probes = [net.probe(group, "spikes") for group in net.groups]
-    for ms in parts:
-        net.run(ms)
-        if between is not None:
-            between(net)
-    trains = [np.stack([probe.steps, probe.senders]) for probe in probes]
-    return trains, [projection.table()["weight"] for projection in net.projections]
-
-
-def same(one: Outcome, two: Outcome) -> bool:
-    pairs = [pair for a, b in zip(one, two, strict=True) for pair in zip(a, b, strict=True)]
-    return all(np.array_equal(a, b) for a, b in pairs)
-
-
 @pytest.fixture(scope="module")
 def whole() -> Outcome:
     found = outcome(recurrent(), 80.0)
-    assert all(train.shape[1] > 200 for train in found[0])
-    first = outcome(recurrent(), 0.1)[1]
-    moved = [not np.array_equal(a, b) for a, b in zip(first, found[1], strict=True)]
+    assert all(train.shape[1] > 200 for train in found.trains)
+    first = outcome(recurrent(), 0.1).weights
+    moved = [not np.array_equal(a, b) for a, b in zip(first, found.weights, strict=True)]
     assert moved == [True, True, False, True]
     return found
 
@@ -90,8 +70,8 @@ def test_saved_and_continued_is_the_same(whole: Outcome) -> None:
     second.run(5.0)
     second.load_state_dict(state)
     trains, weights = outcome(second, 46.7)
-    assert all(np.array_equal(a, b) for a, b in zip(weights, whole[1], strict=True))
-    for train, all_ in zip(trains, whole[0], strict=True):
+    assert same_arrays(weights, whole.weights)
+    for train, all_ in zip(trains, whole.trains, strict=True):
         assert np.array_equal(train, all_[:, all_[0] >= 333])
     assert {"stdp.weight", "stdp.steps", "modulator.value", "exc -> inh.eligible"} <= set(state)
 

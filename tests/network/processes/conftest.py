@@ -20,12 +20,11 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """What all the processes leave, of the files whose tests were asked for."""
     folder = tmp_path_factory.mktemp("processes")
     files = sorted({str(i.path) for i in request.session.items if i.path.parent == HERE})
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONSAFEPATH", None)
+    here = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, str(HERE / "launch.py"), str(folder), *files]
     both = subprocess.STDOUT
     ran = subprocess.run(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=both, timeout=300
+        command, env=os.environ | here, text=True, stdout=subprocess.PIPE, stderr=both, timeout=300
     )
     assert ran.returncode == 0, ran.stdout
     return folder

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from several import MANY, all_recorded, everything
+from several import MANY, all_recorded, everything, learning
 
 from spikesim.errors import Stopped
 from spikesim.network import distributed
@@ -60,6 +60,7 @@ def main(folder: Path, files: list[str]) -> None:
     net = everything()
     net.run(23.3)
     np.savez(folder / "one.npz", **net.state_dict())  # type: ignore[arg-type]
+    learning().run(0.1)
     todo, fork = works(files), multiprocessing.get_context("fork")
     last = 3 if "work_lost" in todo else 0
     for many in MANY:

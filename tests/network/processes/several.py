@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from spikesim.network import FixedIndegree, FixedProbability, Network, Normal, OneToOne, Uniform
+from spikesim.network.plasticity import RewardSTDP, TripletSTDP, TsodyksMarkram
 from spikesim.network.recipes import brunel, microcircuit
 from spikesim.neuron import Neuron
 from spikesim.neurons import LIFDelta, LIFExp
@@ -60,6 +61,33 @@ def layers() -> Network:
     for pre, post in pairwise(groups):
         net.connect(pre, post, OneToOne(), weight=40.0, delay=0.0)
     net.connect(groups[2], groups[1], FixedIndegree(20), weight=-1.0, delay=1.0)
+    return net
+
+
+def learning(threads: int = 1) -> Network:
+    """Rules of each kind, recurrent and onto neurons that one process has alone."""
+    net = Network(dt=0.1, seed=7, threads=threads)
+    exc = net.population(LIFExp(), 203, name="exc", initial={"v": Uniform(-70.0, -55.0)})
+    inh = net.population(LIFDelta(), (7, 11), name="inh")
+    few = net.population(LIFDelta(), 9, name="few")
+    given = net.spikes(np.arange(300) * 0.13, np.arange(300) % 40, 40, name="given")
+    error = net.modulator(np.linspace(-2e-3, 2e-3, 77), tau=25.0, post=inh, name="error")
+    dopamine = net.modulator(0.002, tau=40.0, name="dopamine")
+    wave = net.modulator(lambda ms: 1e-3 * np.sin(ms), every=0.7, name="wave")
+    delays, some = Normal(mean=1.5, std=0.7, low=0.4), FixedProbability(0.2)
+    stdp = TripletSTDP(w_max=90.0)
+    net.connect(exc, exc, some, weight=40.0, delay=delays, plasticity=stdp, name="stdp")
+    net.connect(given, exc, FixedIndegree(9), weight=50.0, delay=delays, plasticity=stdp)
+    drawn, reward = Normal(0.5, 0.2, 0.0, 2.0), RewardSTDP(w_max=2.0, tau_e=5.0, a_plus=1.0)
+    how: Any = {"weight": drawn, "plasticity": reward}
+    net.connect(exc, inh, some, delay=1.5, modulator=error, **how, name="errors")
+    net.connect(exc, few, some, delay=1.1, modulator=wave, **how, name="waves")
+    net.connect(few, few, some, delay=0.6, modulator=dopamine, **how, name="rewards")
+    net.connect(inh, exc, some, weight=-90.0, delay=0.8, plasticity=TsodyksMarkram(tau_fac=50.0))
+    net.connect(few, inh, FixedIndegree(2), weight=0.3, delay=0.6)
+    net.poisson(exc, 9000.0, 60.0)
+    net.poisson(inh, 3000.0, 0.4)
+    net.poisson(few, 9000.0, 0.3)
     return net
 
 

@@ -1,15 +1,18 @@
 """Several processes with a device each: the bits of one process on the CPU."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from host_device import on_host
+from host_cuda import HOST, run_on_host
 from several import MANY, Chance, Results, check_equal, layers
 
-from spikesim.network import FixedIndegree, FixedProbability, Network, Normal, Uniform
+from spikesim.network import FixedIndegree, FixedProbability, Network, Normal, Uniform, build
 from spikesim.neurons import LIFDelta
 from spikesim.world import World
 
@@ -72,8 +75,18 @@ def runs(world: World, device: str) -> dict[str, Results]:
     return found
 
 
+@contextmanager
+def on_host() -> Iterator[None]:
+    """Inside, networks whose ``device`` is set to that of CUDA run and exchange on the host."""
+    make: Any = build.DeviceExchange
+    with pytest.MonkeyPatch.context() as patch:
+        run_on_host(patch)
+        patch.setattr(build, "DeviceExchange", lambda *how: make(*how[:-1], HOST))
+        yield
+
+
 def work_devices(folder: Path, world: World) -> dict[str, Results]:
-    with on_host(folder):
+    with on_host():
         return runs(world, "cuda")
 
 

@@ -4,8 +4,10 @@
 // of a block are fibers: one runs until it waits for others, at __syncthreads or at a shuffle, so
 // that no two run at once, and the order in which they write is always the same. Shared memory is
 // static: blocks run one after the other.
-#pragma once
 
+// The checked longjmp takes a fiber's stack for a frame that has ended.
+#undef _FORTIFY_SOURCE
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cmath>
@@ -13,7 +15,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <vector>
 
 #define __device__
 #define __host__
@@ -47,28 +48,47 @@ static const int warpSize = 32;
 // Threads of a block
 
 struct Fiber {
-    enum Wait { READY, WARP, BLOCK, DONE } wait = READY;
-    ucontext_t context;
-    std::vector<char> stack;
+    enum Wait { READY, WARP, BLOCK, DONE } wait;
+    jmp_buf at;  // where it goes on
     uint3 index;
     unsigned char slot[16];  // what a shuffle gives to others
 };
 
-static std::vector<Fiber> fibers;
-static unsigned running;
-static ucontext_t scheduler;
+static Fiber* fibers;  // as many as the widest block so far has threads, for good
+static unsigned fibers_made, running, threads_of_block;
+static jmp_buf scheduler;
 static void (*call_kernel)(const void*);
 static const void* kernel_of_block;
 
-static inline void run_fiber() {
-    call_kernel(kernel_of_block);
-    fibers[running].wait = Fiber::DONE;
-    swapcontext(&fibers[running].context, &scheduler);
-}
-
 static inline void wait_for(Fiber::Wait whom) {
     fibers[running].wait = whom;
-    swapcontext(&fibers[running].context, &scheduler);
+    if (_setjmp(fibers[running].at) == 0) _longjmp(scheduler, 1);
+}
+
+// Runs a thread of each block, one after the other.
+static inline void run_fiber() {
+    while (true) {
+        wait_for(Fiber::DONE);
+        call_kernel(kernel_of_block);
+    }
+}
+
+static inline void go_on() {
+    threadIdx = fibers[running].index;
+    if (_setjmp(scheduler) == 0) _longjmp(fibers[running].at, 1);
+}
+
+// Only the first step onto a stack takes a ucontext, whose switches are calls of the system.
+static inline void add_fiber() {
+    const unsigned size = 1 << 16;
+    running = fibers_made++;
+    fibers = (Fiber*)std::realloc(fibers, fibers_made * sizeof(Fiber));
+    ucontext_t context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = std::malloc(size);
+    context.uc_stack.ss_size = size;
+    makecontext(&context, run_fiber, 0);
+    if (_setjmp(scheduler) == 0) setcontext(&context);
 }
 
 // Lets those go on that wait for each other and are all there; threads that ended are not missed.
@@ -84,13 +104,13 @@ static inline bool release(unsigned first, unsigned last, Fiber::Wait whom) {
     return true;
 }
 
-static inline void run_block(unsigned threads) {
+static inline void run_block() {
+    const unsigned threads = threads_of_block;
     for (bool is_moving = true; is_moving;) {
         is_moving = false;
         for (running = 0; running < threads; ++running) {
             if (fibers[running].wait != Fiber::READY) continue;
-            threadIdx = fibers[running].index;
-            swapcontext(&scheduler, &fibers[running].context);
+            go_on();
             is_moving = true;
         }
         for (unsigned i = 0; i < threads; i += 32)
@@ -106,26 +126,18 @@ static inline void run_block(unsigned threads) {
 
 template <typename Kernel>
 static inline void launch(dim3 grid, dim3 block, const Kernel& kernel) {
-    const unsigned threads = block.x * block.y * block.z;
+    threads_of_block = block.x * block.y * block.z;
     gridDim = grid;
     blockDim = block;
     kernel_of_block = &kernel;
     call_kernel = [](const void* kernel) { (*(const Kernel*)kernel)(); };
-    fibers = std::vector<Fiber>(threads);
-    for (unsigned i = 0; i < threads; ++i) {
-        fibers[i].stack.resize(1 << 16);
+    while (fibers_made < threads_of_block) add_fiber();
+    for (unsigned i = 0; i < threads_of_block; ++i)
         fibers[i].index = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
-    }
     for (unsigned b = 0; b < grid.x * grid.y * grid.z; ++b) {
         blockIdx = {b % grid.x, b / grid.x % grid.y, b / (grid.x * grid.y)};
-        for (Fiber& fiber : fibers) {
-            fiber.wait = Fiber::READY;
-            getcontext(&fiber.context);
-            fiber.context.uc_stack.ss_sp = fiber.stack.data();
-            fiber.context.uc_stack.ss_size = fiber.stack.size();
-            makecontext(&fiber.context, run_fiber, 0);
-        }
-        run_block(threads);
+        for (unsigned i = 0; i < threads_of_block; ++i) fibers[i].wait = Fiber::READY;
+        run_block();
     }
 }
 
@@ -139,7 +151,7 @@ template <typename T> static inline T exchange(T value, unsigned lane) {
     const unsigned from = running / 32 * 32 + lane % 32;
     std::memcpy(fibers[running].slot, &value, sizeof(T));
     wait_for(Fiber::WARP);
-    if (from < fibers.size()) std::memcpy(&value, fibers[from].slot, sizeof(T));
+    if (from < threads_of_block) std::memcpy(&value, fibers[from].slot, sizeof(T));
     wait_for(Fiber::WARP);
     return value;
 }

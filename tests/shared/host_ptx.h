@@ -29,3 +29,12 @@ static inline unsigned floats_to_halves(float low, float high) {
 
 static inline float fast_reciprocal(float value) { return 1.0f / value; }
 static inline float fast_power_of_two(float value) { return std::exp2(value); }
+
+typedef char* Shared;
+static inline Shared shared_place(const void* at) { return (Shared)at; }
+template <typename T> static inline void load_shared(Shared at, T& to) {
+    std::memcpy(&to, at, sizeof to);
+}
+template <typename T> static inline void store_shared(Shared at, T value) {
+    std::memcpy(at, &value, sizeof value);
+}

@@ -1,0 +1,45 @@
+"""Tables of ``delays.py``."""
+
+from typing import Any
+
+import keep
+from tables_text import MISSING, table, where
+
+HEAD = ["task", "spikesim", "best dense", "faster", "memory", "all sides, ms", "difference"]
+
+
+def delays(*reports: dict[str, Any] | None) -> list[str]:
+    """A line for each task, for each device that was measured."""
+    out = ["## Synapses with delays\n"]
+    known = [report for report in reports if report is not None]
+    if not known:
+        return [*out, f"{MISSING}: `python benchmarks/delays.py`\n"]
+    out.append(
+        "ms and MiB beyond what a call is given, of the quickest precision of each; memory is the "
+        "least of all dense sides over ours; the difference is that of float32 results from dense "
+        "ones, of the largest.\n"
+    )
+    for report in known:
+        rows = [line(row) for row in report["rows"]]
+        out += [where(report).replace("TF32 on for all sides", "5 % spikes"), table(HEAD, rows)]
+    return out
+
+
+def line(row: dict[str, Any]) -> list[str]:
+    """Of one task."""
+    sides = [side for side in row["sides"] if "ms" in side]
+    both = [[s for s in sides if (s["library"] == keep.OURS) is ours] for ours in (True, False)]
+    ours, dense = (min(group, key=lambda s: s["ms"]["median"]) for group in both)
+    memory = ""
+    if "extra_mib" in ours:
+        least = min(side["extra_mib"] for side in both[1])
+        memory = f"{ours['extra_mib']:.0f} MiB, {least / ours['extra_mib']:.1f} x less"
+    return [
+        row["row"],
+        f"{ours['ms']['median']:.3g} ({ours['variant']})",
+        f"{dense['ms']['median']:.3g} ({dense['library']} {dense['variant']})",
+        f"{dense['ms']['median'] / ours['ms']['median']:.2f} x",
+        memory,
+        "; ".join(f"{s['library']} {s['variant']} {s['ms']['median']:.3g}" for s in sides),
+        f"{row['difference']:.1e}",
+    ]

@@ -1,0 +1,1 @@
+"""Liquid state machines: recurrent networks that nothing trains, under readouts that are."""
