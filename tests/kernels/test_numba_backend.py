@@ -291,7 +291,10 @@ def test_without_a_place_to_write_it_runs_uncached(
     assert _stateless(torch.ones(3)).tolist() == [1.0, 1.0, 1.0]
 
 
-def test_loops_are_vectors_of_float32() -> None:
+def test_loops_are_vectors_of_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Compiled here: numba does not show what it found in a cache.
+    monkeypatch.setenv("SPIKESIM_CACHE", str(tmp_path))
+    monkeypatch.setattr(numba_backend, "_kernels", {})
     _spikes_and_gradient(torch.ones(17, 1, 5))
     texts = {
         variant.is_forward: next(iter(kernel.inspect_llvm().values()))
