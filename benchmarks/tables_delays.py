@@ -15,9 +15,9 @@ def delays(*reports: dict[str, Any] | None) -> list[str]:
     if not known:
         return [*out, f"{MISSING}: `python benchmarks/delays.py`\n"]
     out.append(
-        "ms and MiB beyond what a call is given, of the quickest precision of each; memory is the "
-        "least of all dense sides over ours; the difference is that of float32 results from dense "
-        "ones, of the largest.\n"
+        "ms and MiB beyond what a call is given, of the quickest precision of each; memory is "
+        "ours, that of the quickest dense side, and the least of all dense ones; the difference is "
+        "that of float32 results from dense ones, of the largest.\n"
     )
     for report in known:
         rows = [line(row) for row in report["rows"]]
@@ -32,8 +32,10 @@ def line(row: dict[str, Any]) -> list[str]:
     ours, dense = (min(group, key=lambda s: s["ms"]["median"]) for group in both)
     memory = ""
     if "extra_mib" in ours:
-        least = min(side["extra_mib"] for side in both[1])
-        memory = f"{ours['extra_mib']:.0f} MiB, {least / ours['extra_mib']:.1f} x less"
+        least = min(both[1], key=lambda side: float(side["extra_mib"]))
+        mine, *others = (float(side["extra_mib"]) for side in (ours, dense, least))
+        told = ", ".join(f"{other:.0f} ({other / mine:.1f} x)" for other in others)
+        memory = f"{mine:.0f}; {told}"
     return [
         row["row"],
         f"{ours['ms']['median']:.3g} ({ours['variant']})",

@@ -19,14 +19,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from spikesim.kernels import delay_taps
 from spikesim.kernels.backends import serving
+from spikesim.kernels.delay_dense import convolved, cost
 from spikesim.kernels.delay_taps import CUT, Shape
 
-WORTH = 3
-"""A tap of a synapse costs what so many delays of a dense convolution do."""
+WORTH = 2
+"""A tap of a synapse costs what so many delays of a dense convolution in time do."""
 _STEPS = 1 << 16
 """More steps than lists of events tell apart."""
 
@@ -66,17 +66,17 @@ def delayed(
         width = width[..., None] if isinstance(width, Tensor) and width.dim() == 2 else width
     if not isinstance(width, Tensor):
         widest = float(width)
-        width = torch.tensor(widest, dtype=weight.dtype, device=weight.device)
+        width = weight.new_full((), widest)
     delays = max_delay + 1
     if rounded:
         taps = 1
     else:
         widest = float(width.detach().max()) if widest is None else widest
         taps = delay_taps.count(widest, shape, max_delay, cut)
-    if not served(x, delays) or (not rounded and WORTH * taps > delays):
+    is_dense = not rounded and WORTH * taps > cost(x, len(weight), delays)
+    if is_dense or not served(x, delays):
         kernel = delay_taps.dense(weight, delay, width, max_delay, shape, rounded)
-        late = F.pad(x.permute(1, 2, 0), (max_delay, 0))  # [B, I, D - 1 + T]
-        return F.conv1d(late, kernel.to(x.dtype)).permute(2, 0, 1)
+        return convolved(x, kernel)
     if rounded:
         values, start = delay_taps.rounded(weight, delay, max_delay)
     else:

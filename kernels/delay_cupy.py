@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from spikesim.kernels.call import STORAGES, real_dtype
 from spikesim.kernels.delay_spectrum import input_gradient
@@ -21,12 +22,14 @@ from spikesim.kernels.print_cuda import STORAGE_TYPES, cuda_file
 if TYPE_CHECKING:
     from spikesim.kernels.cupy_module import Module
 
-_LATE = struct.Struct("=8Q9I4x")
+_LATE = struct.Struct("=8Q10I")
 """``Late`` of ``delay.cuh``."""
 _TAPS = 8
 """Of a synapse in a kernel, at most; a lane has them in registers."""
 _LANES, _EVENTS = 32, 8
-_HELD = 48 << 10
+_LOT, _AHEAD = 4, 3
+"""Rows of synapses that are copied together, and groups of events of each, in which most end."""
+_SHARED = 48 << 10
 """Bytes of shared memory that a block may have."""
 _ROWS = 32
 """Steps by which texts differ."""
@@ -68,7 +71,7 @@ def backward(
         shares = min(x.shape[1], -(-_BLOCKS // parts))
         partial = plan.taps.new_empty(shares, *plan.taps.shape)
         plan.launch("tap_gradients", parts * shares, _WARPS * _LANES, grad, partial)
-        d_taps = unfolded(partial.sum(0), taps).to(taps.dtype)
+        d_taps = unfolded(partial.sum(0)[..., : taps.shape[-1]], taps).to(taps.dtype)
     return dx, d_taps
 
 
@@ -86,12 +89,14 @@ class _Plan:
     """The events of an input, synapses for the kernels, and how these divide the steps."""
 
     x: Tensor
+    outputs: int
     capacity: int
     times: Tensor
     ranges: Tensor
     is_graded: Tensor
     taps: Tensor
     start: Tensor
+    """Of outputs filled up to whole tiles."""
     delays: int
     rows: int
     windows: int
@@ -99,18 +104,18 @@ class _Plan:
 
     @property
     def tiles(self) -> int:
-        return -(-self.taps.shape[-1] // _LANES)
+        return self.taps.shape[-1] // _LANES
 
     def launch(
         self, name: str, blocks: int, threads: int, y: Tensor | None, partial: Tensor | None = None
     ) -> None:
-        count, rows, outputs = self.taps.shape
+        count, rows, width = self.taps.shape
         lists = self.x, self.times, self.ranges, self.is_graded
         arrays = (*lists, self.taps, self.start, y, partial)
         arguments = _LATE.pack(
             *(0 if array is None else array.data_ptr() for array in arrays),
             *self.x.shape,
-            *(rows, outputs, self.capacity, self.delays, self.windows),
+            *(self.outputs, rows, width, self.capacity, self.delays, self.windows),
             1 if partial is None else partial.shape[0],
         )
         module = _module(self.x.dtype, count, self.rows, self.is_clamped, _share(self.taps))
@@ -121,20 +126,26 @@ def _plan(x: Tensor, taps: Tensor, start: Tensor, delays: int) -> _Plan:
     values, first = _folded(taps, start, x.dtype)
     steps, batch, inputs = x.shape
     size = values.shape[0]
-    held = _HELD // (_LANES * values.element_size())
+    lots = 2 * _LOT * (16 * _AHEAD + _LANES * (4 + size * values.element_size()))
+    held = (_SHARED - lots) // (_LANES * values.element_size())
     rows, windows, is_clamped = steps + delays + size, 1, False
     if rows > held:
         most = (held - 2 * size) // _ROWS * _ROWS
         windows, is_clamped = -(-steps // most), True
         rows = -(-steps // windows)
     rows = min(-(-rows // _ROWS) * _ROWS, held)
-    capacity = -(-steps // _EVENTS) * _EVENTS
+    outputs = values.shape[-1]
+    if outputs % _LANES:
+        values, first = (F.pad(array, (0, -outputs % _LANES)) for array in (values, first))
+    # A group more, which is empty.
+    capacity = (-(-steps // _EVENTS) + 1) * _EVENTS
     columns = batch * inputs
     plan = _Plan(
         x,
+        outputs,
         capacity,
-        # One group more, which is read ahead.
-        torch.empty(columns * capacity + _EVENTS, dtype=torch.int16, device=x.device),
+        # Some groups more, which are copied ahead.
+        torch.empty(columns * capacity + _AHEAD * _EVENTS, dtype=torch.int16, device=x.device),
         torch.empty(windows, columns, dtype=torch.int32, device=x.device),
         torch.zeros(1, dtype=torch.int32, device=x.device),
         values,
@@ -168,6 +179,8 @@ def cuda_text(dtype: torch.dtype, taps: int, rows: int, is_clamped: bool, share:
         "CLAMPED": int(is_clamped),
         "WARPS": _WARPS,
         "SHARE": share,
+        "LOT": _LOT,
+        "AHEAD": _AHEAD,
     }
     head = "".join(f"#define {name} {value}\n" for name, value in defines.items())
     types = f"typedef {real} real;\ntypedef {storage} storage;\n"

@@ -32,7 +32,7 @@ _SPECTRUM = struct.Struct("=4Q6I")
 _THREADS = 128
 _WAVES = 8
 """Neighbouring frequencies of a thread."""
-_ROOM = 1 << 26
+ROOM = 1 << 26
 """Bytes of the synapses' matrices that exist at once."""
 
 
@@ -49,11 +49,11 @@ def input_gradient(grad: Tensor, taps: Tensor, start: Tensor, inputs: int, delay
     steps, batch, outputs = grad.shape
     length = steps + delays - 1
     kind = grad.dtype if grad.dtype == torch.bfloat16 else taps.dtype
-    there, back = _transforms(steps, length, kind, grad.device)
+    there, back = transforms(steps, length, kind, grad.device)
     flat = grad.to(kind).flatten(1)  # [T, B * O]
     frequencies = length // 2 + 1
     found = torch.empty(frequencies, 2, batch, inputs, dtype=kind, device=grad.device)
-    most = max(1, _ROOM // (2 * inputs * outputs * kind.itemsize * _WAVES)) * _WAVES
+    most = max(1, ROOM // (2 * inputs * outputs * kind.itemsize * _WAVES)) * _WAVES
     for first in range(0, frequencies, most):
         many = min(most, frequencies - first)
         of_grad = (there[2 * first : 2 * (first + many)] @ flat).view(many, 2 * batch, outputs)
@@ -66,7 +66,7 @@ def input_gradient(grad: Tensor, taps: Tensor, start: Tensor, inputs: int, delay
 
 
 @lru_cache(maxsize=16)
-def _transforms(
+def transforms(
     steps: int, length: int, kind: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """From steps to real and imaginary parts of the frequencies ``[2 F, T]``, and back."""

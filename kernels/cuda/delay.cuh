@@ -22,14 +22,14 @@
 
 struct Late {
     const storage* x;       // [steps][columns], a column for each input of each sample
-    unsigned short* times;  // [columns][capacity]: of events; `steps` after the last of a column
+    unsigned short* times;  // [columns][capacity]: of events; after a column's last `steps`, a group at least
     unsigned* ranges;       // [windows][columns]: groups of EVENTS that may reach a window's rows
     unsigned* is_graded;    // set where a value is neither 0 nor 1
-    const real* taps;       // [TAPS][rows][outputs]
-    const int* start;       // [rows][outputs]
+    const real* taps;       // [TAPS][rows][width], a multiple of LANES
+    const int* start;       // [rows][width]
     storage* y;             // [steps][batch][outputs], or its gradient
-    real* partial;          // [shares][TAPS][rows][outputs]
-    unsigned steps, batch, inputs, rows, outputs, capacity, delays, windows, shares;
+    real* partial;          // [shares][TAPS][rows][width]
+    unsigned steps, batch, inputs, outputs, rows, width, capacity, delays, windows, shares;
 };
 
 // Of a column; 0 after the last step.
@@ -44,13 +44,18 @@ GLOBAL void LAUNCH_BOUNDS list_events(const Late a) {
     unsigned* range = a.ranges + column;
     unsigned found = 0, begun = 0, ended = 0;
     bool is_graded = false;
+    real next[EVENTS];
+    UNROLL for (int k = 0; k < EVENTS; ++k) next[k] = value_at(a, a.x + column, k);
     for (unsigned t = 0; t < a.steps; t += EVENTS) {
+        real value[EVENTS];
+        UNROLL for (int k = 0; k < EVENTS; ++k) value[k] = next[k];
+        // Before anything is written, or it would be waited for.
+        UNROLL for (int k = 0; k < EVENTS; ++k)
+            next[k] = value_at(a, a.x + column, t + EVENTS + k);
         for (; begun < a.windows && begun * ROWS < t + EVENTS + a.delays - 1; ++begun)
             range[(long long)begun * columns] = found / EVENTS;
         for (; (ended + 1) * ROWS <= t; ++ended)
             range[(long long)ended * columns] |= (found + EVENTS - 1) / EVENTS << 16;
-        real value[EVENTS];
-        UNROLL for (int k = 0; k < EVENTS; ++k) value[k] = value_at(a, a.x + column, t + k);
         UNROLL for (int k = 0; k < EVENTS; ++k) {
             if (value[k] != 0) times[found++] = t + k;
             is_graded |= value[k] != 0 && value[k] != 1;
@@ -60,32 +65,20 @@ GLOBAL void LAUNCH_BOUNDS list_events(const Late a) {
     for (; ended < a.windows; ++ended)
         range[(long long)ended * columns] |= (found + EVENTS - 1) / EVENTS << 16;
     for (; found % EVENTS; ++found) times[found] = a.steps;
+    UNROLL for (int k = 0; k < EVENTS; ++k) times[found + k] = a.steps;
 }
 
-// EVENTS of a column. Spikes have no values to be read.
-template <bool GRADED> struct Group {
-    uint4 times;
-    real value[EVENTS];
-
-    __device__ __forceinline__ unsigned time(int k) const {
-        const unsigned word = k < 2 ? times.x : k < 4 ? times.y : k < 6 ? times.z : times.w;
-        return k % 2 ? word >> 16 : word & 0xffffu;
-    }
-};
-
-// The group at `times`, of the column of `x`.
-template <bool GRADED>
-DEVICE Group<GRADED> load_group(const Late& a, const storage* x, const unsigned short* times) {
-    Group<GRADED> g;
-    g.times = *(const uint4*)times;
-    UNROLL for (int k = 0; k < EVENTS; ++k)
-        g.value[k] = GRADED ? value_at(a, x, g.time(k)) : (real)1;
-    return g;
+// Of one of EVENTS.
+DEVICE unsigned time_of(const uint4& group, int k) {
+    const unsigned word = k < 2 ? group.x : k < 4 ? group.y : k < 6 ? group.z : group.w;
+    return k % 2 ? word >> 16 : word & 0xffffu;
 }
 
-// The row where the first tap of event k meets a lane, whose synapse begins at `at`.
-template <typename GROUP>
-DEVICE Shared row_of(const GROUP& group, int k, unsigned at, Shared rows) {
-    const unsigned row = group.time(k) + at;
-    return rows + (CLAMPED ? min(row, (unsigned)BEHIND) : row) * ROW;
+// The row where the first tap of an event meets a lane, whose synapse begins at `at`.
+DEVICE Shared row_of(unsigned time, unsigned at, Shared rows) {
+#if CLAMPED
+    return rows + min(time + at, (unsigned)BEHIND) * ROW;
+#else
+    return rows + at * ROW + time * ROW;
+#endif
 }

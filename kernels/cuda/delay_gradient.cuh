@@ -20,13 +20,15 @@ DEVICE void gather(
     const Late& a, unsigned range, unsigned column, unsigned at, Shared held, real (&sum)[TAPS]) {
     const unsigned short* times = a.times + (long long)column * a.capacity;
     for (unsigned g = range & 0xffffu; g < range >> 16; ++g) {
-        const Group<GRADED> group = load_group<GRADED>(a, a.x + column, times + g * EVENTS);
+        const uint4 group = ((const uint4*)times)[g];
         UNROLL for (int k = 0; k < EVENTS; ++k) {
-            if (k % 2 == 0 && group.time(k) == a.steps) break;
-            const Shared from = row_of(group, k, at, held);
+            const unsigned time = time_of(group, k);
+            if (k % 2 == 0 && time == a.steps) break;
+            const real value = GRADED ? value_at(a, a.x + column, time) : (real)1;
+            const Shared from = row_of(time, at, held);
             real found[TAPS];
             UNROLL for (int j = 0; j < TAPS; ++j) load_shared(from + j * ROW, found[j]);
-            UNROLL for (int j = 0; j < TAPS; ++j) sum[j] += group.value[k] * found[j];
+            UNROLL for (int j = 0; j < TAPS; ++j) sum[j] += value * found[j];
         }
     }
 }
@@ -34,7 +36,7 @@ DEVICE void gather(
 // Of TOGETHER rows of taps of 32 outputs, over the samples of one of a.shares.
 GLOBAL void GATHER_BOUNDS tap_gradients(const Late a) {
     __shared__ real shared[HELD];
-    const unsigned tiles = (a.outputs + LANES - 1) / LANES;
+    const unsigned tiles = a.width / LANES;
     const unsigned parts = (a.rows + TOGETHER - 1) / TOGETHER;
     const unsigned lane = threadIdx.x % LANES, output = blockIdx.x % tiles * LANES + lane;
     const unsigned top = blockIdx.x / tiles % parts * TOGETHER + threadIdx.x / LANES;
@@ -45,8 +47,7 @@ GLOBAL void GATHER_BOUNDS tap_gradients(const Late a) {
     unsigned start[SHARE];
     UNROLL for (int m = 0; m < SHARE; ++m) {
         const unsigned row = top + m * WARPS;
-        const bool is_there = row < a.rows && output < a.outputs;
-        start[m] = is_there ? (unsigned)a.start[(long long)row * a.outputs + output] : 0;
+        start[m] = row < a.rows ? (unsigned)a.start[(long long)row * a.width + output] : 0;
     }
     const unsigned stop = (unsigned)(a.batch * (share + 1) / a.shares);
     for (unsigned sample = (unsigned)(a.batch * share / a.shares); sample < stop; ++sample)
@@ -68,11 +69,10 @@ GLOBAL void GATHER_BOUNDS tap_gradients(const Late a) {
                     gather<false>(a, range, column, at, held, sum[m]);
             }
         }
-    if (output >= a.outputs) return;
     UNROLL for (int m = 0; m < SHARE; ++m) {
         const unsigned row = top + m * WARPS;
         if (row >= a.rows) break;
-        real* to = a.partial + (share * TAPS * a.rows + row) * a.outputs + output;
-        UNROLL for (int j = 0; j < TAPS; ++j) to[(long long)j * a.rows * a.outputs] = sum[m][j];
+        real* to = a.partial + (share * TAPS * a.rows + row) * a.width + output;
+        UNROLL for (int j = 0; j < TAPS; ++j) to[(long long)j * a.rows * a.width] = sum[m][j];
     }
 }

@@ -80,10 +80,37 @@ PTX void load_shared(Shared at, double& to) {
     asm volatile("ld.shared.f64 %0, [%1];" : "=d"(to) : "r"(at));
 }
 
+PTX void load_shared(Shared at, unsigned& to) {
+    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(to) : "r"(at));
+}
+
+PTX void load_shared(Shared at, uint4& to) {
+    asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to.x), "=r"(to.y), "=r"(to.z), "=r"(to.w)
+                 : "r"(at));
+}
+
 PTX void store_shared(Shared at, float value) {
     asm volatile("st.shared.f32 [%0], %1;" ::"r"(at), "f"(value));
 }
 
 PTX void store_shared(Shared at, double value) {
     asm volatile("st.shared.f64 [%0], %1;" ::"r"(at), "d"(value));
+}
+
+// Copies 16 bytes without registers; they are there for this thread once it has waited.
+PTX void copy_shared(Shared to, const void* from) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from));
+#else
+    const uint4 word = *(const uint4*)from;
+    asm volatile("st.shared.v4.u32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(word.x), "r"(word.y),
+                 "r"(word.z), "r"(word.w));
+#endif
+}
+
+PTX void wait_for_copies() {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_all;");
+#endif
 }

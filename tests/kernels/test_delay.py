@@ -162,10 +162,11 @@ def test_operator_is_one_of_torchs() -> None:
 
 
 @pytest.mark.parametrize("shape", [(0, 2, 3), (4, 0, 3), (4, 2, 3)])
-def test_nothing_arrives_of_nothing(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("width", [0.23, 5.0])
+def test_nothing_arrives_of_nothing(shape: tuple[int, ...], width: float) -> None:
     x = torch.zeros(shape, requires_grad=True)
     weight, late = (a.requires_grad_() for a in synapses(5, 3, delays=13, dtype=FLOAT))
-    y = delayed(x, weight, late, 0.23, max_delay=12)
+    y = delayed(x, weight, late, width, max_delay=12)
     assert torch.equal(y, torch.zeros(*shape[:2], 5))
     found = torch.autograd.grad(y.sum(), (weight, late))
     assert all(torch.equal(a, torch.zeros(5, 3)) for a in found)

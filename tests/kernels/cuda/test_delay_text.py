@@ -46,7 +46,7 @@ def on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
         )
     # So that small arrays take several parts.
     monkeypatch.setattr(delay_cupy, "_BLOCKS", 3)
-    monkeypatch.setattr(delay_spectrum, "_ROOM", 1)
+    monkeypatch.setattr(delay_spectrum, "ROOM", 1)
 
 
 def made(case: tuple[Any, ...], device: str = "cpu") -> list[Tensor]:
