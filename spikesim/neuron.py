@@ -3,8 +3,10 @@
 Shape legend: ``T`` steps, ``B`` batch, ``...`` neurons (``[N]`` or ``[C, H, W]``); time first.
 """
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -61,8 +63,8 @@ class Neuron(Placed, Parameters, metaclass=_Complete):
 
     def __init__(self, *, dt: float = 1.0, learnable: Collection[str] = ()) -> None:
         super().__init__(learnable)
-        if not dt > 0:
-            raise UserError(f"dt must be > 0, got {dt}")
+        if not (isinstance(dt, Real) and 0 < dt < math.inf):
+            raise UserError(f"dt must be > 0, got {dt!r}")
         self.dt = float(dt)
         self._begin()
 

@@ -50,7 +50,12 @@ class Parameters(nn.Module):
             return
         # Numbers are checked on the CPU, so that a model can be built on the meta device.
         where = value.device if isinstance(value, Tensor) else "cpu"
-        array = torch.as_tensor(value, dtype=torch.float64, device=where)
+        try:
+            array = torch.as_tensor(value, dtype=torch.float64, device=where)
+        except (TypeError, ValueError, RuntimeError):
+            raise UserError(
+                f"{name} must be {constraint.wish}, or an array of such, got {value!r}"
+            ) from None
         if not bool(constraint.holds(array).all()):
             raise UserError(f"{name} must be {constraint.wish}, got {value}")
         default = torch.get_default_dtype()
