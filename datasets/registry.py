@@ -177,5 +177,7 @@ def _of_groups(dataset: EventDataset, held_out: Sequence[str]) -> EventDataset:
     for name in held_out:
         if name not in known:
             raise UserError(f"{dataset.name} has no group {name!r}{nearest(name, known)}")
+    if not 0 < len(set(held_out)) < len(set(groups)):
+        raise UserError(f"held_out must leave a group on either side, got {list(held_out)}")
     is_test = dataset.split == "test"
     return dataset.subset([i for i, name in enumerate(groups) if (name in held_out) == is_test])

@@ -34,6 +34,16 @@ def check_float(x: Tensor, axes: str) -> None:
         raise UserError(f"x must be [{axes}, ...], got shape {list(x.shape)}; add a batch axis")
 
 
+def check_sound(x: Tensor) -> None:
+    """Refuse what is no sound ``[B, samples]`` of numbers in float32 or wider."""
+    check_float(x, "B, samples")
+    if x.dim() > 2 or len(x) == 0 or x.itemsize < 4 or not bool(x.isfinite().all()):
+        raise UserError(
+            "sounds must be [B, samples] of finite float32 or float64 with B >= 1, got "
+            f"{x.dtype} {list(x.shape)}"
+        )
+
+
 def check_range(x: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """``x [B, ...]`` in float32 or wider; refused if a value leaves ``[low, high]`` or is NaN."""
     check_float(x, "B")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikesim.encoders.base import check_float
+from spikesim.encoders.base import check_sound
 from spikesim.errors import UserError
 from spikesim.neurons import LIF
 
@@ -99,7 +99,7 @@ class Cochlea:
 
     def drive(self, x: Tensor) -> Tensor:
         """What the hair cells pass to the fibres, :math:`h`: ``[B, samples]`` -> ``[T, B, C]``."""
-        check_float(x, "B, samples")
+        check_sound(x)
         filters = self.filters().to(x)
         samples = x.shape[-1]
         # A whole response beyond the end, so that no end comes back at the beginning.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikesim.encoders.base import check_float
+from spikesim.encoders.base import check_sound
 from spikesim.errors import UserError
 
 
@@ -74,12 +74,12 @@ class MelSpectrogram:
         for name in ("sample_rate", "n_fft", "hop", "bands"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} must be > 0, got {getattr(self, name)}")
-        if not 0 <= self.f_min < self.f_max:
-            raise UserError(f"need 0 <= f_min < f_max, got {self.f_min} and {self.f_max} Hz")
+        if not 0 <= self.f_min < self.f_max < math.inf:
+            raise UserError(f"need 0 <= f_min < f_max < inf, got {self.f_min} and {self.f_max} Hz")
 
     def __call__(self, x: Tensor) -> Tensor:
         """The spectrogram of sounds, time first."""
-        check_float(x, "B, samples")
+        check_sound(x)
         if x.shape[-1] <= self.n_fft // 2:
             raise UserError(f"{x.shape[-1]} samples are too few; need over {self.n_fft // 2}")
         window = torch.hann_window(self.n_fft, dtype=x.dtype, device=x.device)

@@ -67,10 +67,11 @@ def settings(arm: str, speaker: str, seed: int, folder: Path, others: Sequence[s
     """The run of an arm that is tested on a speaker."""
     base = Config.load(RECIPE, others)
     chosen = ", ".join(f"{name}: {value}".lower() for name, value in sizes(arm, base).items())
+    without = ["train.groups={}"] if arm == "none" else []
     return Config.load(
         RECIPE,
         [
-            *others, f"run.dir={folder}", f"run.name={arm}-{speaker}-{seed}",
+            *others, *without, f"run.dir={folder}", f"run.name={arm}-{speaker}-{seed}",
             f"data.held_out=[{speaker}]", f"train.seed={seed}", f"model.sizes={{{chosen}}}",
             "train.report=false", "train.tensorboard=false", "train.monitor_steps=0",
         ],

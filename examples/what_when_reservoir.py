@@ -14,6 +14,7 @@ the findings; constants, trials and equations here are ours.
 """
 
 import argparse
+import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -98,12 +99,12 @@ def experiment(seed: int, count: int, *, scale: float = 1.0) -> Outcome:
     changed = replace(task, latency=LATER)
     followed: dict[str, list[int]] = {name: [] for name in BY}
     for cue in (0, 1):
-        likely, again = int(np.argmax(PROBABILITY[cue])), squares.copy()
+        likely, again = int(np.argmax(PROBABILITY[cue])), copy.deepcopy(squares)
         again.reset()
         own, few = rule(trials, local.weight), slice(TESTED)
         runs = (
             (trials, learn(trials.of(cue)[few], changed, own, seed=seed + 1)),
-            (seldom, fit(seldom.of(cue)[few], changed, squares.copy(), seed=seed + 1)),
+            (seldom, fit(seldom.of(cue)[few], changed, copy.deepcopy(squares), seed=seed + 1)),
             (seldom, fit(seldom.of(cue)[few], changed, again, seed=seed + 1)),
         )
         for name, (of, run) in zip(BY, runs, strict=True):

@@ -13,6 +13,8 @@ import heapq
 import numpy as np
 from numba import njit
 
+CROWD = 100
+"""So many spikes of each neuron of a recurrent layer in the shorter time constant run away."""
 ITERATIONS = 200
 """Newton's, at most: 6 where the membrane crosses, 50 to the last bit where it touches."""
 
@@ -93,7 +95,8 @@ def exact_forward(
 ):  # fmt: skip
     """Spikes of samples ``first`` to ``last``: times, neurons, slopes and how many in each.
 
-    A slope is ``tau_m dV/dt`` right before the spike.
+    A slope is ``tau_m dV/dt`` right before the spike. A sample whose spikes run away ends there,
+    with a count of -1.
     """
     size = weight.shape[1]
     found_times, found_slopes = np.empty(64), np.empty(64)
@@ -113,7 +116,7 @@ def exact_forward(
         order = np.argsort(arrivals)
         v[:], i[:], at[:], soonest[:] = 0.0, 0.0, 0.0, np.inf
         due = [(np.inf, 0, 0)]  # own spikes' arrivals: when, at which neuron, from which
-        place = 0
+        place, begin, crowd, since = 0, found, found, 0.0
         while True:
             outside = arrivals[order[place]] if place < order.size else np.inf
             time, w = min(soonest[1], due[0][0], outside), 0.0
@@ -144,6 +147,12 @@ def exact_forward(
                 found_times[found], found_neurons[found] = time, j
                 found_slopes[found] = i[j] - threshold
                 found += 1
+                if own_weight.size > 0 and found == crowd + CROWD * size:
+                    if time < since + min(tau_m, tau_s):
+                        found = begin
+                        counts[sample - first] = -1
+                        break
+                    crowd, since = found, time
                 counts[sample - first] += 1
                 v[j] = 0.0
                 for other in range(own_weight.shape[0]):

@@ -52,11 +52,11 @@ def forward(x: Tensor, to: Synapses) -> Tensor:
     """The sums ``[T, B, out]``."""
     if not _is_compiled(x):
         return _forward_numba(x, to)
-    out = []
+    out = x.new_empty(*x.shape[:2], len(to.weight))
     for t, x_BI in enumerate(x):
         is_out, jitter = _draws(t, x_BI, to)
-        out.append(torch.einsum("bi,boi->bo", x_BI, is_out * to.weight * (1 + to.spread * jitter)))
-    return torch.stack(out)
+        out[t] = torch.einsum("bi,boi->bo", x_BI, is_out * to.weight * (1 + to.spread * jitter))
+    return out
 
 
 def backward(x: Tensor, grad: Tensor, to: Synapses, *, wants_x: bool) -> Gradients:
@@ -69,16 +69,16 @@ def _backward_torch(
     x: Tensor, grad: Tensor, to: Synapses, wants_x: bool
 ) -> tuple[Tensor, Tensor | None]:
     sums = x.new_zeros(3, *to.weight.shape)
-    of_x = []
+    of_x = torch.empty_like(x) if wants_x else None
     for t, (x_BI, grad_BO) in enumerate(zip(x, grad, strict=True)):
         is_out, jitter = _draws(t, x_BI, to)
         size = 1 + to.spread * jitter
         here = grad_BO[:, :, None] * x_BI[:, None, :]  # [B, out, in]
         for total, draws in zip(sums, (is_out * size, size, is_out * jitter), strict=True):
             total += (here * draws).sum(0)
-        if wants_x:
-            of_x.append(torch.einsum("bo,boi->bi", grad_BO, is_out * size * to.weight))
-    return sums, torch.stack(of_x) if wants_x else None
+        if of_x is not None:
+            of_x[t] = torch.einsum("bo,boi->bi", grad_BO, is_out * size * to.weight)
+    return sums, of_x
 
 
 def _draws(t: int, like: Tensor, to: Synapses) -> tuple[Tensor, Tensor]:

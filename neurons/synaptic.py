@@ -4,7 +4,7 @@ import copy
 from collections.abc import Collection
 from functools import cache
 from types import new_class
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -22,6 +22,10 @@ class Synaptic(Neuron):
     """What :func:`synaptic` lays over a neuron."""
 
     of: type[Neuron]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle, which cannot find a class made here by its name."""
+        return _blank, (self.of,), self.__getstate__()
 
     def derived(self, p: Named) -> dict[str, Number]:
         """What a step leaves of the two parts, and what a spike adds."""
@@ -55,6 +59,12 @@ def _synaptic(kind: type[Neuron]) -> type[Synaptic]:
         f"Synaptic{kind.__name__}", (Synaptic, kind), {}, lambda body: body.update(of=kind)
     )
     return cast(type[Synaptic], made)
+
+
+def _blank(kind: type[Neuron]) -> Synaptic:
+    """One whose state is yet to be set."""
+    made = _synaptic(kind)
+    return made.__new__(made)
 
 
 def synaptic(
@@ -98,10 +108,10 @@ def synaptic(
     >>> round(float(neuron.trace(x)["i"].sum()) * 0.1, 2)
     1.03
     """
-    if "current" not in neuron.inputs or isinstance(neuron, Synaptic):
+    if isinstance(neuron, type | Synaptic) or "current" not in neuron.inputs:
         raise UserError(
             f"synaptic needs a neuron with an input 'current' and no such synapses yet, "
-            f"got {type(neuron).__name__}"
+            f"got {neuron if isinstance(neuron, type) else type(neuron).__name__}"
         )
     made = copy.deepcopy(neuron)
     made.__class__ = _synaptic(type(neuron))

@@ -3,6 +3,8 @@
 Shape legend: ``T`` steps, ``B`` batch, ``...`` neurons; time first.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -51,8 +53,16 @@ class Recurrent(nn.Module):
         self, x: Tensor, state: tuple[Named, Tensor] | None = None
     ) -> tuple[Tensor, tuple[Named, Tensor]]:
         """Run ``[T, B, ...]`` on from the neurons' state and their last output ``[B, ...]``."""
-        cells, last = state if state is not None else (None, torch.zeros_like(x[0]))
         outputs = []
+        for _, output, cells in self.steps(x, state):  # noqa: B007
+            outputs.append(output)
+        return torch.stack(outputs), (cells, outputs[-1])
+
+    def steps(
+        self, x: Tensor, state: tuple[Named, Tensor] | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Named]]:
+        """What the neurons see in each step ``[B, ...]``, what they send, and their state after."""
+        cells, last = state if state is not None else (None, torch.zeros_like(x[0]))
         for now in x.unbind(0):
             back = self.lateral(last)
             if back.shape != now.shape:
@@ -60,8 +70,7 @@ class Recurrent(nn.Module):
                     f"the lateral map of a recurrent layer gives {list(back.shape)}, a step of the "
                     f"input is {list(now.shape)}"
                 )
-            output, cells = self.neuron.run((now + back)[None], cells)
+            seen = now + back
+            output, cells = self.neuron.run(seen[None], cells)
             last = output[0]
-            outputs.append(last)
-        assert cells is not None
-        return torch.stack(outputs), (cells, last)
+            yield seen, last, cells

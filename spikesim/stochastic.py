@@ -45,7 +45,7 @@ class StochasticLinear(Placed, Parameters):
     map draws in training and in evaluation alike.
 
     Raises:
-        UserError: a parameter out of its range, or an input of another shape.
+        UserError: a parameter or an input out of its range or of another shape.
 
     Reference: W. B. Levy & R. A. Baxter (2002), *Energy-efficient neuronal computation via quantal
     synaptic failures*, J. Neurosci. 22, 4746-4755.
@@ -85,6 +85,7 @@ class StochasticLinear(Placed, Parameters):
         self.add_parameter("release", release, Fraction())
         self.add_parameter("amplitude", amplitude, Positive())
         self.add_parameter("spread", spread, Fraction())
+        self._check_shapes()
         self.check_learnable()
         self._begin()
         self.reset_parameters()
@@ -100,7 +101,7 @@ class StochasticLinear(Placed, Parameters):
         """``[T, B, in]`` -> ``[T, B, out]``."""
         if x.dim() != 3 or x.shape[-1] != self.in_features:
             raise UserError(f"input must be [T, B, {self.in_features}], got {list(x.shape)}")
-        weight = self.weight * self._of("amplitude")
+        weight = self._of("weight") * self._of("amplitude")
         stream = self.stream(x)
         out = _Release.apply(  # type: ignore[no-untyped-call]
             *(x.to(weight.dtype), weight, self._of("release").expand_as(weight)),
@@ -109,9 +110,19 @@ class StochasticLinear(Placed, Parameters):
         return cast(Tensor, out if self.bias is None else out + self.bias).to(x.dtype)
 
     def _of(self, name: str) -> Tensor:
-        """A parameter as an array that broadcasts against the weight."""
+        """A parameter as an array that broadcasts against the weight; half precision is storage."""
         value: Number = getattr(self, name)
-        return torch.as_tensor(value, dtype=self.weight.dtype, device=self.weight.device)
+        dtype = torch.promote_types(self.weight.dtype, torch.float32)
+        return torch.as_tensor(value, dtype=dtype, device=self.weight.device)
+
+    def _check_shapes(self) -> None:
+        shape = list(self.weight.shape)
+        for name in ("release", "amplitude", "spread"):
+            known = [[]] if name == "spread" else [[], shape[1:], shape]
+            given = list(torch.as_tensor(getattr(self, name)).shape)
+            if given not in known:
+                wish = " or ".join(str(sizes) if sizes else "one number" for sizes in known)
+                raise UserError(f"{name} must be {wish}, got shape {given}")
 
     def extra_repr(self) -> str:
         """Sizes, parameters and the kind of gradient, for ``print(model)``."""

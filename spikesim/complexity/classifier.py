@@ -42,10 +42,19 @@ class LogisticReadout:
             iterations: at most.
 
         Raises:
-            UserError: features that are not ``[B, F]`` and finite.
+            UserError: features that are not ``[B, F]`` and finite, other labels, or a negative
+                penalty.
         """
-        if features.dim() != 2 or not bool(features.isfinite().all()):
+        if features.dim() != 2 or not len(features) or not bool(features.isfinite().all()):
             raise UserError(f"features must be [B, F] and finite, got {list(features.shape)}")
+        is_whole = not labels.is_floating_point() and labels.shape == features.shape[:1]
+        if not is_whole or int(labels.min()) < 0:
+            raise UserError(
+                f"labels must be whole numbers >= 0, [{len(features)}], got {labels.dtype} "
+                f"{list(labels.shape)}"
+            )
+        if not penalty >= 0:
+            raise UserError(f"penalty must be >= 0, got {penalty}")
         x = features.detach().double()
         mean, scale = x.mean(0), x.std(0, correction=0)
         scale = torch.where(scale > 0, scale, 1.0)

@@ -4,7 +4,7 @@ from spikesim.delays.add import add_delays
 from spikesim.delays.conv import DelayedConv1d, DelayedConv2d
 from spikesim.delays.functional import delayed
 from spikesim.delays.groups import parameter_groups
-from spikesim.delays.layer import Delayed, clamp_delays
+from spikesim.delays.layer import Delayed
 from spikesim.delays.linear import DelayedLinear
 from spikesim.delays.recurrent import DelayedRecurrent
 from spikesim.delays.schedule import WidthSchedule
@@ -17,7 +17,6 @@ __all__ = [
     "DelayedRecurrent",
     "WidthSchedule",
     "add_delays",
-    "clamp_delays",
     "delayed",
     "parameter_groups",
 ]

@@ -35,7 +35,9 @@ def add_delays(
 
     Weights and biases stay the same parameters. Each such layer must be called with the whole
     sequence ``[T, B, ...]``, or stand in a :class:`~spikesim.layers.TimeDistributed`; the map of a
-    :class:`~spikesim.recurrent.Recurrent`, which sees single steps, is left as it is.
+    :class:`~spikesim.recurrent.Recurrent`, which sees single steps, is left as it is. Make the
+    optimiser afterwards: one from before does not know the delays
+    (:func:`~spikesim.delays.groups.parameter_groups`).
 
     Args:
         model: any module that has one.
@@ -48,7 +50,8 @@ def add_delays(
         ``model``; of a model that is a single layer, the layer that takes its place.
 
     Raises:
-        UserError: no such layer, or a convolution with other padding than zeros on both sides.
+        UserError: no such layer, a number out of its range, or a convolution with other padding
+            than zeros on both sides.
 
     >>> import torch
     >>> from spikesim.neurons import LIF
@@ -57,6 +60,9 @@ def add_delays(
     >>> model(torch.zeros(20, 1, 3)).shape
     torch.Size([20, 1, 2])
     """
+
+    if up_to is not None and not 0 <= up_to <= max_delay:
+        raise UserError(f"up_to must be from 0 to max_delay={max_delay:g}, got {up_to}")
 
     def delayed(layer: nn.Module, name: str) -> Delayed:
         made: Delayed

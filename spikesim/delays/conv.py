@@ -63,11 +63,8 @@ class _DelayedConv(Delayed):
 
     def forward(self, x: Tensor) -> Tensor:
         """The whole sequence; nothing is kept."""
-        if x.dim() != 3 + self.dims or x.shape[2] != self.in_channels:
-            space = "L" if self.dims == 1 else "H, W"
-            raise UserError(
-                f"input is {list(x.shape)}; expected [T, B, {self.in_channels}, {space}]"
-            )
+        fits = x.dim() == 3 + self.dims and x.shape[2] == self.in_channels
+        self.check_input(x, fits, f"{self.in_channels}, {'L' if self.dims == 1 else 'H, W'}")
         self.clamp_delays()
         y = self.mapped(x, self.weight, self.delay_steps())
         return y if self.bias is None else y + self.bias.view(-1, *[1] * self.dims)

@@ -27,7 +27,7 @@ from spikesim.kernels.delay_taps import BUMPS, Shape
 def bumps(
     delay: Tensor, width: Tensor, *, max_delay: int, shape: Shape = "gauss", rounded: bool = False
 ) -> Tensor:
-    """How a weight lies over the delays: ``[...]`` -> ``[..., D]``, each row summing to 1.
+    """How a weight lies over the delays, from the largest: ``[...]`` -> ``[..., D]``, summing to 1.
 
     Args:
         delay: from 0 to ``max_delay``.
@@ -37,7 +37,8 @@ def bumps(
             reaches 0 at a distance of ``width + 1``.
         rounded: all of it at the nearest whole delay.
     """
-    steps = torch.arange(max_delay + 1, device=delay.device, dtype=delay.dtype)
+    # As a convolution takes them: through a flip, inductor of torch 2.13 gives wrong gradients.
+    steps = torch.arange(max_delay, -1, -1, device=delay.device, dtype=delay.dtype)
     if rounded:
         return (steps == delay.round().clamp(0, max_delay)[..., None]).to(delay.dtype)
     g = BUMPS[shape].height(steps - delay[..., None], width[..., None])
@@ -102,6 +103,6 @@ def delayed(
 
 
 def convolve(x: Tensor, kernel: Tensor, groups: int = 1) -> Tensor:
-    """``x [T, B, C]`` with ``kernel [O, C / groups, D]``, whose last axis counts delays from 0."""
+    """``x [T, B, C]`` with ``kernel [O, C / groups, D]``, latest delay first."""
     x = F.pad(x.permute(1, 2, 0), (kernel.shape[-1] - 1, 0))  # [B, C, D - 1 + T]
-    return F.conv1d(x, kernel.flip(-1), groups=groups).permute(2, 0, 1)
+    return F.conv1d(x, kernel, groups=groups).permute(2, 0, 1)

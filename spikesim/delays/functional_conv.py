@@ -53,9 +53,7 @@ def delayed_conv(
         return _over_time(y, g.flatten(1, -3)[:, 0], weight.shape[0])
     kernel = (weight[..., None] * g).sum(-2).movedim(-1, 2)  # [O, C / groups, D, ...]
     x = F.pad(x.movedim(0, 2), (*[0, 0] * dims, max_delay, 0))  # [B, C, D - 1 + T, ...]
-    y = WITH_TIME[dims](
-        x, kernel.flip(2), None, (1, *stride), (0, *padding), (1, *dilation), groups
-    )
+    y = WITH_TIME[dims](x, kernel, None, (1, *stride), (0, *padding), (1, *dilation), groups)
     return y.movedim(2, 0)
 
 
@@ -63,7 +61,7 @@ def _over_time(x: Tensor, kernel: Tensor, groups: int) -> Tensor:
     """Each place in space by itself: ``[T, B, C, ...]`` -> ``[T, B, O, ...]``."""
     last = x.movedim(2, -1)
     y = convolve(last.flatten(1, -2), kernel, groups)
-    return y.reshape(*last.shape[:-1], -1).movedim(-1, 2)
+    return y.reshape(*last.shape[:-1], len(kernel)).movedim(-1, 2)
 
 
 def _over_space(x: Tensor, weight: Tensor, *geometry: Any) -> Tensor:

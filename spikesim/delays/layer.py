@@ -1,5 +1,6 @@
 """What layers with delays share: their delays, the width of their bumps, and how both are kept."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -64,17 +65,19 @@ class Delayed(nn.Module):
         dt: float = 1.0,
     ) -> None:
         super().__init__()
-        if not dt > 0:
-            raise UserError(f"dt must be > 0, got {dt}")
-        steps = round(max_delay / dt)
+        if min(weight_shape) < 1:
+            raise UserError(f"sizes must be >= 1, got {list(weight_shape)}")
+        if not 0 < dt < math.inf:
+            raise UserError(f"dt must be finite and > 0, got {dt}")
+        steps = round(max_delay / dt) if math.isfinite(max_delay) else -1
         if steps < 0 or abs(steps * dt - max_delay) > 1e-6 * dt:
             raise UserError(f"max_delay must be whole steps of {dt}, 0 or more, got {max_delay}")
         if lengthen and steps % 2:
             raise UserError(f"lengthen needs an even max_delay, got {steps} steps")
         if bumps < 1:
             raise UserError(f"bumps must be >= 1, got {bumps}")
-        if not width >= 0:
-            raise UserError(f"width must be >= 0 steps, got {width}")
+        if not 0 <= width < math.inf:
+            raise UserError(f"width must be finite and >= 0 steps, got {width}")
         if delays not in KINDS:
             raise UserError(f"no delays of kind {delays!r}{nearest(delays, KINDS)}")
         if shape not in BUMPS:
@@ -92,7 +95,7 @@ class Delayed(nn.Module):
         self.delay = nn.Parameter(torch.empty(*shared[delays], *own))
         self.register_parameter("bias", nn.Parameter(torch.zeros(outputs)) if bias else None)
         self.register_buffer("width", torch.tensor(float(width)))
-        self._widest = ((0, -1), 0.0)
+        self._widest: tuple[Tensor | None, int, float] = (None, 0, 0.0)
         self.reset_parameters()
 
     @property
@@ -131,10 +134,11 @@ class Delayed(nn.Module):
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def widest(self) -> float:
         """The largest width as a number; a GPU is waited for only where it was changed."""
-        now = (id(self.width), self.width._version)
-        if self._widest[0] != now:
-            self._widest = now, float(self.width.max())
-        return self._widest[1]
+        of, version, widest = self._widest
+        if of is not self.width or version != self.width._version:
+            widest = float(self.width.max())
+            self._widest = self.width, self.width._version, widest
+        return widest
 
     def extra_repr(self) -> str:
         """Sizes, delays and their unit."""
@@ -142,15 +146,17 @@ class Delayed(nn.Module):
         unit = "steps" if self.dt == 1.0 else f"in steps of {self.dt}"
         return f"{size}, delay per {self.delays}, max_delay={self.max_delay:g} {unit}"
 
+    def check_input(self, x: Tensor, fits: bool, wanted: str) -> None:
+        """Refuse an input that has not the ``wanted`` shape, no steps, or whole numbers."""
+        if not fits:
+            raise UserError(f"input is {list(x.shape)}; expected [T, B, {wanted}]")
+        if len(x) == 0:
+            raise UserError(f"input has no time steps: {list(x.shape)}; T must be >= 1")
+        if not x.is_floating_point():
+            raise UserError(f"input is {x.dtype}; give x.float()")
+
     def lengthened(self, x: Tensor) -> Tensor:
         """The input, and the steps without input that ``lengthen`` adds."""
         if not self.lengthen:
             return x
         return F.pad(x, (*[0, 0] * (x.dim() - 1), 0, self.steps // 2))
-
-
-def clamp_delays(model: nn.Module) -> None:
-    """Bring all delays of a model back into their ranges, as each layer does when it is called."""
-    for module in model.modules():
-        if isinstance(module, Delayed):
-            module.clamp_delays()

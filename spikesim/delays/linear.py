@@ -4,7 +4,6 @@ from torch import Tensor
 
 from spikesim.delays.functional import delayed
 from spikesim.delays.layer import NARROW, Delayed, Kind
-from spikesim.errors import UserError
 from spikesim.kernels.backends import BackendName, describe
 from spikesim.kernels.delay_taps import Shape
 
@@ -64,8 +63,8 @@ class DelayedLinear(Delayed):
 
     def forward(self, x: Tensor) -> Tensor:
         """The whole sequence; nothing is kept."""
-        if x.dim() < 3 or x.shape[-1] != self.in_features:
-            raise UserError(f"input is {list(x.shape)}; expected [T, B, {self.in_features}]")
+        fits = x.dim() >= 3 and x.shape[-1] == self.in_features
+        self.check_input(x, fits, f"{self.in_features}")
         self.clamp_delays()
         y = self.mapped(x, self.weight, self.delay_steps())
         return y if self.bias is None else y + self.bias

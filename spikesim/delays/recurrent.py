@@ -96,11 +96,10 @@ class DelayedRecurrent(Delayed):
     ) -> tuple[Tensor, tuple[Named, Tensor]]:
         """Run ``[T, B, features]`` on from the neurons' state and the ring of what is under way.
 
-        The ring is ``[max_delay + 1, B, features]``, what arrives next first: outputs, with delays
+        The ring is ``[max_delay + 1, B, features]``, what arrives next last: outputs, with delays
         per axon, otherwise what they bring.
         """
-        if x.dim() != 3 or x.shape[-1] != self.features:
-            raise UserError(f"input is {list(x.shape)}; expected [T, B, {self.features}]")
+        self.check_input(x, x.dim() == 3 and x.shape[-1] == self.features, f"{self.features}")
         self.clamp_delays()
         g = bumps(
             self.delay_steps(),
@@ -113,9 +112,9 @@ class DelayedRecurrent(Delayed):
         cells, ring = state if state is not None else (None, x.new_zeros(len(g), *x.shape[1:]))
         outputs = []
         for now in x.unbind(0):
-            back = F.linear(ring[0], self.weight) if self.delays == "axon" else ring[0]
+            back = F.linear(ring[-1], self.weight) if self.delays == "axon" else ring[-1]
             output, cells = self.neuron.run((now + back)[None], cells)
-            ring = F.pad(ring[1:], (0, 0, 0, 0, 0, 1)) + self._sent(output[0], g)
+            ring = F.pad(ring[:-1], (0, 0, 0, 0, 1, 0)) + self._sent(output[0], g)
             outputs.append(output[0])
         assert cells is not None
         return torch.stack(outputs), (cells, ring)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from spikesim.errors import UserError
+from spikesim.network.given import whole
 
 
 def adding(
@@ -29,7 +30,8 @@ def adding(
     Shape: ``[N, T, C]``, ``[N]`` -> ``[2 T + gap, count, C]``, ``[count]``.
 
     Raises:
-        UserError: not as many labels as clips, or clips of other dimensions.
+        UserError: no clips, not as many labels as clips, clips of other dimensions, or a negative
+            gap.
 
     Reference: Spieler et al. (2024), section 4.2, *SHD-Adding*.
 
@@ -37,9 +39,10 @@ def adding(
     >>> list(x.shape), x[:, 0, 0].tolist(), target.tolist()
     ([5, 5, 3], [1.0, 1.0, 0.0, 1.0, 1.0], [8, 8, 8, 8, 8])
     """
-    if clips_NTC.dim() != 3 or len(clips_NTC) != len(labels_N):
+    whole("gap", gap, 0)
+    if clips_NTC.dim() != 3 or not len(clips_NTC) == len(labels_N) > 0:
         raise UserError(
-            f"adding takes clips [N, T, C] and labels [N], got {list(clips_NTC.shape)} and "
+            f"adding takes clips [N, T, C] and labels [N], N >= 1, got {list(clips_NTC.shape)} and "
             f"{list(labels_N.shape)}"
         )
     # Drawn on the CPU: the same pairs on each device.

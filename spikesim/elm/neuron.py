@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from spikesim.constraint import Constraint
 from spikesim.elm.routing import random_routing, windows
 from spikesim.errors import UserError
+from spikesim.network.given import real, whole
 from spikesim.neurons import LI
 from spikesim.parameters import Parameters
 from spikesim.types import Named
@@ -133,20 +134,24 @@ class ELM(Parameters):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(learnable)
-        n_branch = n_in // synapses if n_branch is None else n_branch
+        n_branch = n_in // max(synapses, 1) if n_branch is None else n_branch
         hidden = 2 * n_memory if hidden is None else hidden
+        counts = {"n_in": n_in, "n_out": n_out, "n_memory": n_memory, "synapses": synapses}
+        counts |= {"n_branch": n_branch, "hidden": hidden, "layers": layers}
+        for name, count in counts.items():
+            whole(name, count, 1)
+        for name, number in {"lam": lam, "tau_b": tau_b, "dt": dt}.items():
+            if not real(name, number) > 0.0:
+                raise UserError(f"{name} must be > 0, got {number}")
+        if real("weight", weight) < 0.0:
+            raise UserError(f"weight must be >= 0, got {weight}")
+        if version not in (1, 2):
+            raise UserError(f"version must be 1 or 2, got {version}")
+        if activation not in ACTIVATIONS:
+            raise UserError(f"activation must be {' or '.join(ACTIVATIONS)}, got {activation!r}")
         low, high = tau_m
-        counts = (n_in, n_out, n_memory, n_branch, synapses, hidden, layers)
-        if min(counts) < 1 or version not in (1, 2) or activation not in ACTIVATIONS:
-            raise UserError(
-                f"an ELM has counts >= 1, version 1 or 2 and one of {', '.join(ACTIVATIONS)}, got "
-                f"{counts}, {version} and {activation!r}"
-            )
-        if not 0.0 < low < high - 2 * INSET or min(lam, tau_b, dt) <= 0.0 or weight < 0.0:
-            raise UserError(
-                "an ELM needs 0 < least < greatest tau_m, lam, tau_b and dt > 0, weight >= 0, got "
-                f"tau_m={tau_m}, lam={lam}, tau_b={tau_b}, dt={dt}, weight={weight}"
-            )
+        if not 0.0 < low < high - 2 * INSET or not math.isfinite(high):
+            raise UserError(f"tau_m must be two numbers with 0 < least < greatest, got {tau_m}")
         self.n_in, self.n_branch, self.version, self.lam, self.dt = n_in, n_branch, version, lam, dt
         self._route(n_branch, synapses, routing, generator)
         self.weight = nn.Parameter(torch.full((n_branch, synapses), weight))

@@ -1,5 +1,6 @@
 """A layer of event-based neurons as a function of its weights, delays and incoming spike times."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -78,8 +79,9 @@ def cuba_lif(
         The spikes of the layer up to ``spikes.duration``.
 
     Raises:
-        UserError: sizes that do not fit, a negative delay, a constant out of its range; backward,
-            a neuron that touches its threshold without crossing it, where no gradient exists.
+        UserError: sizes that do not fit, a negative delay, a constant out of its range; exact
+            spikes that excite each other without end; backward, a neuron that touches its threshold
+            without crossing it, where no gradient exists.
 
     Reference: C. Wunderlich & C. Pehle (2021), *Event-based backpropagation can compute exact
     gradients for spiking neural networks*, Sci. Rep. 11:12829; delays: B. Meszaros, J. Knight &
@@ -93,11 +95,11 @@ def cuba_lif(
     """
     constants = Constants(tau_m, tau_s, v_threshold, spikes.duration, dt)
     outputs = weight.shape[0]
-    if own_weight is None or own_delay is None:
-        own_weight, own_delay = weight.new_empty(0, 0), weight.new_empty(0, 0)
-        own = [0, 0]
-    else:
-        own = [outputs, outputs]
+    if (own_weight is None) != (own_delay is None):
+        raise UserError("own_weight and own_delay go together; give both or none")
+    own = [0, 0] if own_weight is None else [outputs, outputs]
+    own_weight = weight.new_empty(0, 0) if own_weight is None else own_weight
+    own_delay = weight.new_empty(0, 0) if own_delay is None else own_delay
     _check(constants, spikes.size, weight, delay, own_weight, own_delay, own)
     times, neurons, offsets = _CUBALIF.apply(
         spikes.times,
@@ -123,8 +125,8 @@ def _check(
 ) -> None:
     for name in ("tau_m", "tau_s", "v_threshold", "dt"):
         value = getattr(constants, name)
-        if value is not None and not value > 0:
-            raise UserError(f"{name} must be > 0, got {value}")
+        if value is not None and not 0 < value < math.inf:
+            raise UserError(f"{name} must be finite and > 0, got {value}")
     sizes = {"weight": weight, "delay": delay, "own_weight": own_weight, "own_delay": own_delay}
     for name, tensor in sizes.items():
         wanted = own if name.startswith("own") else [weight.shape[0], inputs]
@@ -156,7 +158,8 @@ def _steps(delay: NDArray[Any], dt: float) -> NDArray[np.int32]:
 
 def _synapses(tensors: Sequence[Tensor]) -> list[NDArray[np.float64]]:
     """``[post, pre]`` of any dtype as ``[pre, post]``, in which a spike's synapses lie together."""
-    return [np.ascontiguousarray(tensor.detach().double().t().numpy()) for tensor in tensors]
+    # Copies: an optimiser may change a tensor before the backward pass.
+    return [tensor.detach().double().t().numpy().copy() for tensor in tensors]
 
 
 class _CUBALIF(torch.autograd.Function):
@@ -187,6 +190,7 @@ class _CUBALIF(torch.autograd.Function):
                 lambda a, b: exact_forward(a, b, *arguments, c.duration), len(offsets) - 1
             )
             found, places, slopes, counts = map(np.concatenate, zip(*rows, strict=True))
+            _check_counts(counts)
             spikes = found
         else:
             from spikesim.kernels.eventprop_grid_numba import grid_forward
@@ -230,6 +234,17 @@ class _CUBALIF(torch.autograd.Function):
         synapses = [total.to(dtype) for total, dtype in zip(sums, ctx.dtypes, strict=True)]
         # In the order of the inputs: weights, delays, own weights, own delays.
         return torch.from_numpy(time_gradient), *synapses, None, None, None
+
+
+def _check_counts(counts: NDArray[np.int64]) -> None:
+    (wild,) = np.nonzero(counts < 0)
+    if len(wild):
+        from spikesim.kernels.eventprop_numba import CROWD
+
+        raise UserError(
+            f"the spikes of sample {wild[0]} run away: {CROWD} of each neuron within a time "
+            "constant; lower the weights among its neurons, or give dt"
+        )
 
 
 def _check_slopes(ctx: Any) -> None:

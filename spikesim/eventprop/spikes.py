@@ -3,6 +3,7 @@
 Shape legend: ``M`` spikes of all samples, ``B`` batch, ``N`` neurons, ``T`` steps.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from spikesim.errors import UserError
+
+KINDS = (torch.float64, torch.int64, torch.int64)
+"""Of times, neurons and offsets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +49,18 @@ class Spikes:
         times, neurons = self.times.detach(), self.neurons
         if times.device.type != "cpu":
             raise UserError(f"spikes as events are kept on the CPU, got times on {times.device}")
-        if times.dtype != torch.float64 or times.shape != neurons.shape or times.dim() != 1:
+        if not 0 < self.duration < math.inf:
+            raise UserError(f"duration must be finite and > 0 ms, got {self.duration}")
+        kinds = times.dtype, neurons.dtype, self.offsets.dtype
+        if kinds != KINDS or times.shape != neurons.shape or times.dim() != 1:
             raise UserError(
-                f"times must be float64 [M] and neurons [M], got {times.dtype} "
-                f"{list(times.shape)} and {list(neurons.shape)}"
+                "times must be float64 [M], neurons int64 [M] and offsets int64, got "
+                f"{times.dtype} {list(times.shape)}, {neurons.dtype} {list(neurons.shape)} and "
+                f"{self.offsets.dtype}"
             )
-        if len(self.offsets) == 0 or self.offsets[0] != 0 or self.offsets[-1] != len(times):
-            raise UserError(f"offsets must lead from 0 to {len(times)} spikes")
+        ends = self.offsets
+        if len(ends) == 0 or ends[0] != 0 or ends[-1] != len(times) or ends.diff().lt(0).any():
+            raise UserError(f"offsets must rise from 0 to {len(times)} spikes")
         if len(times) == 0:
             return
         if not (times.min() >= 0 and times.max() <= self.duration):
@@ -104,15 +113,20 @@ class Spikes:
         cls, samples: Sequence[tuple[ArrayLike, ArrayLike]], *, size: int, duration: float
     ) -> "Spikes":
         """Sort what is given as a pair of times and neurons for each sample."""
-        times = np.concatenate([np.asarray(each, np.float64) for each, _ in samples])
-        neurons = np.concatenate([np.asarray(each, np.int64) for _, each in samples])
-        counts = [len(np.asarray(each)) for each, _ in samples]
-        if len(neurons) != len(times):
-            raise UserError(f"there are {len(times)} times and {len(neurons)} neurons")
+        rows = [(np.asarray(a, np.float64), np.asarray(b, np.float64)) for a, b in samples]
+        counts = [len(times) for times, _ in rows]
+        for number, (own, (_, places)) in enumerate(zip(counts, rows, strict=True)):
+            if len(places) != own:
+                raise UserError(f"sample {number} has {own} times and {len(places)} neurons")
+            if (places % 1).any():
+                raise UserError(
+                    f"neurons of sample {number} are no whole numbers; times come first"
+                )
+        times, neurons = np.concatenate([np.empty((2, 0)), *map(np.stack, rows)], axis=1)
         order = np.lexsort((times, np.repeat(np.arange(len(counts)), counts)))
         return cls(
             torch.from_numpy(times[order]),
-            torch.from_numpy(neurons[order]),
+            torch.from_numpy(neurons[order].astype(np.int64)),
             torch.tensor(np.cumsum([0, *counts])),
             size,
             duration,
@@ -121,6 +135,8 @@ class Spikes:
     @classmethod
     def from_raster(cls, x_TBN: Tensor, dt: float) -> "Spikes":
         """The spikes of ``[T, B, N]``, whole numbers, at the beginning of their steps."""
+        if not ((x_TBN >= 0) & (x_TBN == x_TBN.long())).all():
+            raise UserError("a raster holds counts of spikes: whole numbers, 0 or more")
         x_BTN = x_TBN.transpose(0, 1)
         sample, step, neuron = x_BTN.nonzero(as_tuple=True)
         repeats = x_BTN[sample, step, neuron].long()

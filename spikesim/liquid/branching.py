@@ -34,13 +34,15 @@ def branching_factor(
         NaN where no neuron spikes between the margins.
 
     Raises:
-        UserError: the margin is smaller than the window.
+        UserError: the margin is smaller than the window, or spikes of another liquid.
 
     Reference: V. A. Ivanov, K. P. Michmizos (2021), NeurIPS 34, and the authors' program.
     """
     if not 1 <= window <= margin:
         raise UserError(f"need 1 <= window <= margin, got {window} and {margin}")
     z = np.asarray(liquid, np.float32)
+    if z.ndim != 2 or z.shape[1] != wiring.neurons:
+        raise UserError(f"spikes must be [steps, {wiring.neurons}], got {list(z.shape)}")
     inner = wiring.sender >= wiring.inputs
     places = np.stack([wiring.target[inner], wiring.sender[inner] - wiring.inputs])
     onto = torch.sparse_coo_tensor(

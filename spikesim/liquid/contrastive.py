@@ -130,7 +130,12 @@ def fit_projections(
         batch: pairs of a step.
         lr: of Adam.
         seed: of first weights and order.
+
+    Raises:
+        UserError: features that are no pairs.
     """
+    if len(first) != len(second):
+        raise UserError(f"pairs need as many rows of either kind, got {len(first)}, {len(second)}")
     order = generator(seed, "pairs")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -151,7 +151,13 @@ class AstrocyteLiquid:
             snapshots: how many; stimuli recur when all were shown.
             steps: of each, ms.
             seed: of the order.
+
+        Raises:
+            UserError: stimuli for other inputs, or none.
         """
+        self._check(stimuli)
+        if not len(stimuli):
+            raise UserError("a liquid settles on stimuli, got none")
         trace = np.zeros(self._sign.size, np.float32)
         random = np.random.default_rng(key(seed, "snapshots"))
         order: NDArray[np.int64] = np.empty(0, np.int64)
@@ -177,7 +183,11 @@ class AstrocyteLiquid:
             numbers: of those to be shown, by default all.
             steps: ms.
             threads: the result does not depend on them.
+
+        Raises:
+            UserError: stimuli for other inputs.
         """
+        self._check(stimuli)
         shown = list(range(len(stimuli)) if numbers is None else numbers)
         counts = np.zeros((len(shown), self.wiring.neurons), np.int32)
         queue = iter(range(len(shown)))  # shared: next() is atomic
@@ -196,7 +206,16 @@ class AstrocyteLiquid:
         return counts
 
     def record(self, events: Events) -> Activity:
-        """Everything that happens while these events are shown, as :meth:`counts` shows them."""
+        """Everything that happens while these events are shown, as :meth:`counts` shows them.
+
+        Raises:
+            UserError: an event of an input that the liquid does not have.
+        """
+        if events.inputs.size and not events.inputs.max() < self.wiring.inputs:
+            raise UserError(
+                f"there are events of input {events.inputs.max()}, "
+                f"but the liquid has {self.wiring.inputs} inputs"
+            )
         steps, senders = len(events.starts) - 1, self._sign.size
         weight, raster = self.weight.copy(), np.zeros((steps, senders), np.bool_)
         levels = np.zeros(steps, np.float32)
@@ -204,6 +223,13 @@ class AstrocyteLiquid:
                    raster=raster, levels=levels)  # fmt: skip
         inputs, liquid = np.split(raster, [self.wiring.inputs], axis=1)
         return Activity(inputs, liquid, levels, weight)
+
+    def _check(self, stimuli: Stimuli) -> None:
+        if stimuli.inputs != self.wiring.inputs:
+            raise UserError(
+                f"stimuli are for {stimuli.inputs} inputs, the liquid has {self.wiring.inputs}: "
+                "draw its topology with as many"
+            )
 
     def _show(
         self,

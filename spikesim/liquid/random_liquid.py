@@ -34,7 +34,7 @@ class RandomLiquid(nn.Module):
     Shape: ``[T, B, inputs]`` -> counts ``[B, N]``.
 
     Raises:
-        UserError: a number out of its range.
+        UserError: a number out of its range, or an input of another shape.
 
     Reference: N. Lin, S. Wang et al. (2025), Nat. Comput. Sci. 5, 37-47.
     """
@@ -66,6 +66,9 @@ class RandomLiquid(nn.Module):
     @torch.no_grad()
     def spikes(self, x: Tensor) -> Tensor:
         """Spikes ``[T, B, N]``."""
+        inputs = self.feed.weight.shape[1]
+        if x.dim() != 3 or not len(x) or x.shape[2] != inputs:
+            raise UserError(f"a liquid takes [T, B, {inputs}] with T >= 1, got {list(x.shape)}")
         spikes: Tensor = self.cells(self.feed(x))
         return spikes
 
@@ -73,8 +76,15 @@ class RandomLiquid(nn.Module):
 def central(frames: Tensor, size: int = 16, polarity: int = 0) -> Tensor:
     """The middle of one polarity of frames ``[T, B, P, H, W]``, as ``[T, B, size * size]``.
 
+    Raises:
+        UserError: frames are smaller than that, or have no such polarity.
+
     >>> central(torch.arange(16.0).reshape(1, 1, 1, 4, 4), size=2).tolist()
     [[[5.0, 6.0, 9.0, 10.0]]]
     """
+    if not (0 < size <= min(frames.shape[-2:]) and 0 <= polarity < frames.shape[2]):
+        raise UserError(
+            f"frames {list(frames.shape)} have no {size} x {size} pixels of polarity {polarity}"
+        )
     top, left = ((n - size) // 2 for n in frames.shape[-2:])
     return frames[:, :, polarity, top : top + size, left : left + size].flatten(2)

@@ -118,14 +118,20 @@ def fit_readout(
     in it changes a prediction; here it is the largest one of the training set.
 
     Raises:
-        UserError: no such optimizer, or nothing to choose from.
+        UserError: no such optimizer, nothing to learn from or to choose from, or a label that is
+            no class.
 
     Reference: V. A. Ivanov, K. P. Michmizos (2021), NeurIPS 34, and the authors' program.
     """
     if optimizer not in ("lbfgs", "adadelta"):
         raise UserError(f"optimizer must be 'lbfgs' or 'adadelta', got {optimizer!r}")
     x, y = _features(counts, shares), torch.as_tensor(labels).long()
-    largest = float(x.max())
+    if not len(x) == len(y) > 0 or not 0 <= int(y.min()) <= int(y.max()) < classes:
+        raise UserError(
+            f"counts must be [n, neurons] with n >= 1 and labels [n] from 0 to {classes - 1}, got "
+            f"{list(x.shape)} and {list(y.shape)}"
+        )
+    largest = float(x.max()) or 1.0  # of a silent liquid, whose readout is its bias
     x = x / largest
     targets = soft_targets(y, classes) if soft else F.one_hot(y, classes).float()
     size = len(x) if optimizer == "lbfgs" else batch

@@ -105,6 +105,9 @@ class CameraStimuli:
         recordings: structured events with fields ``t`` (us), ``x``, ``y``, ``p``.
         sensor_size: width, height and polarities.
         seed: of where snapshots begin.
+
+    Raises:
+        UserError: an event that lies on no pixel of the sensor.
     """
 
     def __init__(
@@ -115,6 +118,13 @@ class CameraStimuli:
     ) -> None:
         width, height, polarities = sensor_size
         self.inputs, self.seed = width * height * polarities, seed
+        for number, e in enumerate(recordings):
+            for name, size in (("x", width), ("y", height), ("p", polarities)):
+                if len(e) and not (e[name].min() >= 0 and e[name].max() < size):
+                    raise UserError(
+                        f"recording {number} has {name} from {e[name].min()} to {e[name].max()}, "
+                        f"but sensor_size is {sensor_size}"
+                    )
         self.recordings = [
             # Sorted by time, then by input.
             np.unique(

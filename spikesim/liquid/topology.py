@@ -95,18 +95,21 @@ class Topology:
 
     def __post_init__(self) -> None:
         whole("inputs", self.inputs, 1)
-        real("length", self.length, "> 0")
-        if self.probabilities.keys() != PROBABILITIES.keys():
+        for count in self.grid:
+            whole("neurons along an axis of grid", count, 1)
+        if not real("length", self.length) > 0.0:
+            raise UserError(f"length must be > 0, got {self.length}")
+        if set(self.probabilities) != set(PROBABILITIES):
             raise UserError(
                 f"probabilities must be of {', '.join(PROBABILITIES)}, "
-                f"got {', '.join(self.probabilities)}"
+                f"got {', '.join(map(str, self.probabilities))}"
             )
         shares = self.probabilities | {
             "share_inhibitory": self.share_inhibitory,
             "density": self.density,
         }
         for name, value in shares.items():
-            if not 0.0 <= value <= 1.0:
+            if not 0.0 <= real(name, value) <= 1.0:
                 raise UserError(f"{name} must be in [0, 1], got {value}")
 
     @property
@@ -131,7 +134,7 @@ class Topology:
         near, n, sizes = math.prod(one) - self.neurons, self.neurons, self.sizes
         pairs = {a + b: sizes[a] * (sizes[b] - (a == b)) for a in "EI" for b in "EI"}
         return {
-            kinds: self.probabilities[kinds] * near * count / (n * (n - 1))
+            kinds: self.probabilities[kinds] * near * count / max(n * (n - 1), 1)
             for kinds, count in pairs.items()
         }
 

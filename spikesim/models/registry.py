@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from numbers import Real
 from typing import Any
 
 from spikesim.errors import UserError, nearest
@@ -68,6 +69,8 @@ def create(
     for key in sizes:
         if key not in known:
             raise UserError(f"model {name!r} has no size {key!r}{nearest(key, known)}")
+    defaults = {field.name: field.default for field in fields(model.sizes)}
+    sizes = {key: _typed(key, value, defaults[key]) for key, value in sizes.items()}
     if preset is None:
         chosen, task = model.sizes(**sizes), Task(num_classes, steps)
     elif preset in model.presets:
@@ -83,6 +86,21 @@ def create(
         image_size=task.image_size if image_size is None else _pair(image_size),
     )
     return model.build(chosen, task)
+
+
+def _typed(key: str, value: Any, default: Any) -> Any:
+    """A size in the type of its default; a whole number serves as text, too (``hidden=64``)."""
+    kind, is_number = type(default), isinstance(value, Real) and not isinstance(value, bool)
+    if isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
+        return value
+    if kind is str and callable(value):
+        return value  # makes neurons
+    if kind is float and is_number:
+        return float(value)
+    if kind is not bool and is_number and float(value).is_integer():
+        return kind(int(value))
+    wish = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[kind]
+    raise UserError(f"{key} must be {wish}, got {value!r}")
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:

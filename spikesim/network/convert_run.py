@@ -169,7 +169,8 @@ class Converted:
         if not self._spikes:
             raise UserError("nothing was run yet: call run(x)")
         total = 0
-        for _, projection in self.synapses:
+        # A projection is listed once for each delay of its synapses.
+        for projection in {id(one): one for _, one in self.synapses}.values():
             spikes = self._spikes[projection.pre.name]
             degrees = np.diff(projection.builder.download(projection.indptr))
             total += int(spikes.sum((0, 1)) @ degrees)

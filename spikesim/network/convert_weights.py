@@ -20,7 +20,7 @@ def put_weights(module: nn.Module, synapses: Iterable[tuple[Term, Projection]]) 
 
     Raises:
         UserError: synapses that share one weight of a convolution have come to differ; a synapse
-            that several weights add up to.
+            that several weights add up to; several of one delay between the same two neurons.
     """
     parameters: Mapping[str, Any] = dict(module.named_parameters())
     found: dict[str, list[tuple[Array, ...]]] = {}
@@ -59,6 +59,11 @@ def _entries(term: Term, projection: Projection, name: str) -> tuple[Array, ...]
         own = np.rint(table["delay"] / projection.dt) == term.delay
         table = {key: values[own] for key, values in table.items()}
     pairs = table["pre"].astype(np.int64) * n_post + table["post"]
+    if np.isin(wanted, pairs[1:][np.diff(pairs) == 0]).any():
+        raise UserError(
+            f"two synapses of {projection.name!r} between the same neurons have the same delay, so "
+            f"that those of {name} cannot be told apart"
+        )
     place = np.minimum(np.searchsorted(pairs, wanted), max(pairs.size - 1, 0))
     # Pairs whose weight was 0 became no synapse.
     weight = np.where(pairs[place] == wanted, table["weight"][place], 0.0)

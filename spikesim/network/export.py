@@ -13,6 +13,7 @@ from spikesim.errors import UserError
 from spikesim.network.plasticity.probe import WeightProbe
 from spikesim.network.population import Group, Population
 from spikesim.network.probe import RateProbe, SpikeProbe, StateProbe
+from spikesim.network.readout import ReadoutProbe
 from spikesim.neurons.izhikevich import Izhikevich
 from spikesim.neurons.point import PointNeuron
 
@@ -43,13 +44,14 @@ class Trains:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Values over time: of a state variable, the mean rate of a group, or weights.
+    """Values over time: of a state variable, the mean rate of a group, weights, or a readout.
 
     Attributes:
-        name: of the group, or the projection.
-        what: the state variable, ``"rate"`` or ``"weight"``.
+        name: of the group, the projection or the readout.
+        what: the state variable, ``"rate"``, ``"weight"`` or ``"value"``.
         unit: ``"Hz"``, ``"mV"``, or ``""`` where the neuron's documentation tells.
-        which: neurons watched, or synapses in the order of ``projection.table()``, ``[watched]``.
+        which: neurons watched, synapses in the order of ``projection.table()``, or outputs,
+            ``[watched]``.
         times: of the values, ms, ``[times]``.
         values: ``[times, watched]``; of a rate ``[times]``.
     """
@@ -69,7 +71,7 @@ class Recording:
     Attributes:
         dt: step, ms.
         trains: by group.
-        series: of states, rates and weights, in the order of their probes.
+        series: of all else, in the order of their probes.
     """
 
     dt: float
@@ -109,7 +111,7 @@ def record(network: "Network") -> Recording:
     """
     probes = [probe.gather() for probe in network.probes]
     spikes = [probe for probe in probes if isinstance(probe, SpikeProbe)]
-    kinds = StateProbe | RateProbe | WeightProbe
+    kinds = StateProbe | RateProbe | WeightProbe | ReadoutProbe
     series = [probe for probe in probes if isinstance(probe, kinds)]
     if not probes:
         raise UserError("nothing to export: add net.probe(population, 'spikes') before the run")
@@ -148,8 +150,11 @@ def _trains(probe: SpikeProbe) -> Trains:
     return Trains(group.name, group.size, probe.neurons, probe.senders, probe.times, start, stop)
 
 
-def _series(probe: StateProbe | RateProbe | WeightProbe) -> Series:
+def _series(probe: StateProbe | RateProbe | WeightProbe | ReadoutProbe) -> Series:
     values = probe.times, probe.values
+    if isinstance(probe, ReadoutProbe):
+        readout = probe.readout
+        return Series(readout.name, "value", "", np.arange(len(readout.weight)), *values)
     if isinstance(probe, WeightProbe):
         return Series(probe.projection.name, "weight", "", probe.synapses, *values)
     if isinstance(probe, RateProbe):

@@ -9,6 +9,7 @@ from spikesim.network.given import real
 from spikesim.network.plot_distributions import KINDS, distributions
 from spikesim.network.plot_panels import STYLE, Weights, Window, raster, rates, traces, weights
 from spikesim.network.probe import Probe, RateProbe, SpikeProbe, StateProbe
+from spikesim.network.readout import ReadoutProbe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ def picture(probes: Sequence[Probe | Weights], first: float, last: float) -> "Fi
     """A picture of some probes between two times.
 
     A raster with the rates of groups below, also of those whose rate alone was recorded; a panel
-    for each state and for the weights of each projection; and the distributions of rates,
+    for each state, each readout and the weights of each projection; and the distributions of rates,
     intervals, their variation, and correlations. A panel that leaves something out says so.
 
     Args:
@@ -54,7 +55,7 @@ def picture(probes: Sequence[Probe | Weights], first: float, last: float) -> "Fi
     spikes = [Window(probe, first, last) for probe in probes if isinstance(probe, SpikeProbe)]
     watched = {probe.group for probe in spikes}
     means = [p for p in probes if isinstance(p, RateProbe) and p.group not in watched]
-    states = [probe for probe in probes if isinstance(probe, StateProbe)]
+    states = [probe for probe in probes if isinstance(probe, StateProbe | ReadoutProbe)]
     known = SpikeProbe | RateProbe | StateProbe
     plastic = [p for p in probes if isinstance(p, Weights) and not isinstance(p, known)]
     groups = dict.fromkeys(probe.group for probe in (*spikes, *means, *states))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from spikesim.network.export import unit_of
 from spikesim.network.population import Group
 from spikesim.network.probe import RateProbe, SpikeProbe, StateProbe
+from spikesim.network.readout import ReadoutProbe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,19 +124,23 @@ def rates(
         axes.legend(loc="upper right", frameon=False)  # names that the raster does not tell
 
 
-def traces(axes: "Axes", probe: StateProbe, color: str, span: Span) -> None:
-    """A state of some neurons, evenly chosen of those watched."""
-    watched = probe.neurons.size
+def traces(axes: "Axes", probe: StateProbe | ReadoutProbe, color: str, span: Span) -> None:
+    """A state of some neurons, evenly chosen of those watched, or outputs of a readout."""
+    watched = probe.values.shape[1]
     chosen = np.unique(np.linspace(0, watched - 1, min(watched, LINES)).round().astype(int))
     times, part = _inside(probe.times, span)
     times, values = outline(times, probe.values[part][:, chosen])
     for number, line in enumerate(values.T):
         # The first one stands out, so that one course can be followed.
         axes.plot(times, line, color=color, linewidth=0.9, alpha=0.9 if number == 0 else 0.35)
-    unit = unit_of(probe.group, probe.state)
-    what = f"{probe.state} ({unit})" if unit else probe.state
-    some = f"\n{chosen.size} of {watched} neurons" if chosen.size < watched else ""
-    axes.set_ylabel(f"{what}\n{probe.group.name}{some}")
+    if isinstance(probe, ReadoutProbe):
+        name, what, lines = probe.readout.name, "value", "outputs"
+    else:
+        name, what, lines = probe.group.name, probe.state, "neurons"
+        unit = unit_of(probe.group, probe.state)
+        what += f" ({unit})" if unit else ""
+    some = f"\n{chosen.size} of {watched} {lines}" if chosen.size < watched else ""
+    axes.set_ylabel(f"{what}\n{name}{some}")
 
 
 def weights(axes: "Axes", probe: Weights, span: Span) -> None:

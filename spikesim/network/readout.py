@@ -20,7 +20,6 @@ class Readout:
     :math:`\sum_k E_{kj} z_k`.
 
     Attributes:
-        weight: ``[outputs, neurons]``, float64; may be changed in place between runs.
         pre, post: whose state, and who is fed back.
     """
 
@@ -47,7 +46,7 @@ class Readout:
             raise UserError(f"{pre.name} has no state {state!r}" + nearest(state, tuple(pre.state)))
         self.state = state
         many = whole(f"outputs of {name}", outputs, 1)
-        self.weight = _table(f"weight of {name}", weight, (many, pre.size))
+        self._weight = _table(f"weight of {name}", weight, (many, pre.size))
         self.receptor = post.current_receptor(receptor)
         self.feedback: NDArray[np.float64] | None = None
         self.largest = 0.0
@@ -63,6 +62,24 @@ class Readout:
                 f"largest=..., got {largest}"
             )
         self.largest = float(largest)
+
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """``[outputs, neurons]``, finite; may be changed in place, or set, between runs."""
+        return self._weight
+
+    @weight.setter
+    def weight(self, values: ArrayLike) -> None:
+        # Into the array that the engine has.
+        self._weight[:] = _table(f"weight of {self.name}", values, self._weight.shape)
+
+    def check(self) -> None:
+        """Refuse weights that a rule has let grow without bounds.
+
+        Raises:
+            UserError: one is not finite.
+        """
+        reals(f"weight of {self.name}", self._weight)
 
     @property
     def value(self) -> NDArray[np.float64]:
@@ -123,7 +140,7 @@ def make_readout_probe(
     return ReadoutProbe(readout, steps, step)
 
 
-def _table(name: str, given: ArrayLike, shape: tuple[int, int]) -> NDArray[np.float64]:
+def _table(name: str, given: ArrayLike, shape: tuple[int, ...]) -> NDArray[np.float64]:
     values = reals(name, given)
     if values.shape not in ((), shape):
         raise UserError(f"{name} must be one value or {list(shape)}, got {list(values.shape)}")

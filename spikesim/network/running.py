@@ -153,6 +153,8 @@ class Player:
 
     def begin(self, step: int) -> None:
         """Go on at ``step`` with the states of the machine, which may have been changed."""
+        for readout in self.machine.sums:
+            readout.check()
         if isinstance(self.engine, CudaEngine):
             self.engine.upload(step, rings=not self.engine.is_loaded)
 

@@ -26,13 +26,18 @@ def train(
         target: of the time of the network.
         rule: of ``readout.weight``.
         ms: how long, a multiple of ``every``.
-        every: ms from one change to the next.
+        every: ms from one change to the next, > 0.
 
     Raises:
-        UserError: a rule of other weights, or ``ms`` that is no multiple.
+        UserError: a readout of another network, a rule of other weights, or ``ms`` that is no
+            multiple.
     """
+    if readout not in net.readouts:
+        raise UserError(f"{readout.name!r} is not of this network")
     if rule.weight is not readout.weight:
         raise UserError("the rule changes other weights: make it RLS(readout.weight, ...)")
+    if not (every > 0 and ms >= 0):
+        raise UserError(f"every must be > 0 and ms >= 0, got {every} and {ms} ms")
     count = round(ms / every)
     if abs(count * every - ms) > 1e-6 * every:
         raise UserError(f"ms must be a multiple of every = {every} ms, got {ms}")

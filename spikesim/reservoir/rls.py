@@ -14,6 +14,13 @@ DEPTH = 32
 """Corrections of the matrix that are collected before they are made, all at once."""
 
 
+def check_weight(weight: Array) -> None:
+    """Refuse weights of a readout that a rule could not change in place."""
+    if not isinstance(weight, np.ndarray) or weight.ndim != 2 or weight.dtype != np.float64:
+        got = f"{getattr(weight, 'dtype', type(weight).__name__)} {list(np.shape(weight))}"
+        raise UserError(f"weight must be an array of float64 [outputs, neurons], got {got}")
+
+
 class RLS:
     r"""Recursive least squares, which changes the weights ``[outputs, neurons]`` of a readout.
 
@@ -50,20 +57,12 @@ class RLS:
             raise UserError(f"ridge must be > 0 and finite, got {ridge}")
         if gain not in ("textbook", "published"):
             raise UserError(f"gain must be 'textbook' or 'published', got {gain!r}")
-        if weight.ndim != 2 or weight.dtype != np.float64:
-            raise UserError(f"weight must be float64 [outputs, neurons], got {weight.dtype}")
+        check_weight(weight)
         self.weight, self.ridge, self.gain = weight, ridge, gain
         self._inverse: Array
         self._columns, self._sizes = np.zeros((DEPTH, weight.shape[1])), np.zeros(DEPTH)
         self._many = 0
         self.reset()
-
-    def copy(self) -> "RLS":
-        """Another one that goes on from here with weights of its own."""
-        made = RLS(self.weight.copy(), ridge=self.ridge, gain=self.gain)
-        made._inverse, made._many = self._inverse.copy(), self._many
-        made._columns, made._sizes = self._columns.copy(), self._sizes.copy()
-        return made
 
     def reset(self) -> None:
         """Forget the samples, but not the weights: what a changed task needs."""
@@ -76,8 +75,16 @@ class RLS:
         Args:
             r: what is summed, ``[neurons]``.
             error: outputs minus targets, ``[outputs]``.
+
+        Raises:
+            UserError: arrays of another shape; nothing is changed then.
         """
         r = np.asarray(r, np.float64)
+        if (*np.shape(error), *r.shape) != self.weight.shape:
+            raise UserError(
+                f"weight is {list(self.weight.shape)}, which does not fit an error "
+                f"{list(np.shape(error))} and activity {list(r.shape)}"
+            )
         columns, sizes = self._columns[: self._many], self._sizes[: self._many]
         c = self._inverse @ r - (sizes * (columns @ r)) @ columns
         size = 1.0 / (1.0 + r @ c)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikesim.errors import UserError
+from spikesim.network.given import real, reals, whole
 from spikesim.reservoir.rls import Array
 
 
@@ -37,19 +38,20 @@ class Prediction:
     window: float = 60.0
 
     def __post_init__(self) -> None:
-        p = np.asarray(self.probability, np.float64)
+        p = reals("probability", self.probability)
         if p.ndim != 2 or not ((p >= 0).all() and (p.sum(1) <= 1 + 1e-9).all()):
             raise UserError(
                 f"probability must be [cues, stimuli] with rows up to 1, got {p.tolist()}"
             )
+        latency = reals("latency", self.latency)
         try:
-            latency = np.broadcast_to(np.asarray(self.latency, np.float64), p.shape)
+            latency = np.broadcast_to(latency, p.shape)
         except ValueError as error:
             raise UserError(f"latency must fit {list(p.shape)}, got {self.latency!r}") from error
         if not (latency > 0).all():
             raise UserError(f"latency must be > 0 ms, got {latency.tolist()}")
         for name in ("width", "window"):
-            if not getattr(self, name) > 0:
+            if not real(name, getattr(self, name)) > 0:
                 raise UserError(f"{name} must be > 0 ms, got {getattr(self, name)}")
         object.__setattr__(self, "probability", p)
         object.__setattr__(self, "latency", latency)
@@ -77,11 +79,17 @@ class Prediction:
             block: so many trials of a cue in a row have each outcome as often as its probability
                 says, in random order; 1 makes trials independent.
 
+        Raises:
+            UserError: a block of no trials, or a cue that the task does not have.
+
         >>> task = Prediction([[0.5, 0.5], [0.0, 0.0]], 300.0)
         >>> task.draw([0, 1, 0, 1], seed=1).tolist()
         [1, -1, 0, -1]
         """
-        random, shown = np.random.default_rng(seed), np.asarray(cues)
+        random, shown = np.random.default_rng(seed), np.asarray(cues, np.int64)
+        whole("block", block, 1)
+        if len(shown) and not 0 <= shown.min() <= shown.max() < len(self.p):
+            raise UserError(f"cues must be from 0 to {len(self.p) - 1}, got {shown.tolist()}")
         u = random.random(len(shown))
         for cue in np.unique(shown):
             (at,) = np.nonzero(shown == cue)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.errors import UserError
-from spikesim.reservoir.rls import Array
+from spikesim.reservoir.rls import Array, check_weight
 
 
 class ThreeFactor:
@@ -55,8 +55,7 @@ class ThreeFactor:
         for name, value in (("tau_mean", tau_mean), ("expects", expects), ("dt", dt)):
             if not value > 0:
                 raise UserError(f"{name} must be > 0, got {value}")
-        if weight.ndim != 2 or weight.dtype != np.float64:
-            raise UserError(f"weight must be float64 [outputs, neurons], got {weight.dtype}")
+        check_weight(weight)
         self.weight, self.eta_when, self.eta_what = weight, eta_when, eta_what
         self.expects, self.part = expects, -math.expm1(-dt / tau_mean)
         self.mean = np.zeros(weight.shape[1])

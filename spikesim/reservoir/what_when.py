@@ -6,10 +6,13 @@ the run.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesim.errors import UserError
+from spikesim.network.given import whole
 from spikesim.network.network import Network
 from spikesim.network.population import Population
 from spikesim.network.recipes.what_when import cue_of
@@ -43,7 +46,7 @@ class Trials:
     def __len__(self) -> int:
         return len(self.cues)
 
-    @property
+    @cached_property
     def power(self) -> float:
         """Mean square of the activity of all neurons together: rates are in units of 1 / this."""
         total = sum(float(np.vdot(part, part)) for part in self.r)
@@ -67,14 +70,25 @@ def record(
         cues, trial: as it was made with.
         until: what is kept of a trial, ms.
         every: ms from one step to the next.
+
+    Raises:
+        UserError: a network of other populations or amid a trial, no trials, or ``until`` beyond
+            one.
     """
     first, steps = round(net.time / trial), round(until / every)
-    (cells,) = (group for group in net.groups if isinstance(group, Population))
+    if len(net.groups) != 1 or not isinstance(cells := net.groups[0], Population):
+        raise UserError(f"trials are of a network of one population, got {len(net.groups)} groups")
+    if abs(first * trial - net.time) > 1e-6 * trial:
+        raise UserError(f"a trial begins each {trial} ms, but the network is at {net.time} ms")
+    if until > trial:
+        raise UserError(f"until must be at most trial = {trial} ms, got {until}")
+    whole("count", count, 1)
     probe, kept = net.probe(cells, "r", every=every), []
     for _ in range(count):
         net.run(trial)
         kept.append(probe.values[:steps].copy())
         probe.clear()
+    net.probes.remove(probe)
     shown = [cue_of(n, cues, net.seed) for n in range(first, first + count)]
     times: Array = every * np.arange(1.0, steps + 1.0)
     return Trials(times, np.array(shown), np.array(kept))

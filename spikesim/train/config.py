@@ -101,6 +101,8 @@ class DataSettings:
         _check(0 <= self.validation < 1, "data.validation", self.validation, "in [0, 1)")
         ways = (self.validation > 0, bool(self.validation_groups), bool(self.validation_split))
         _check(sum(ways) <= 1, "data.validation", self.validation, "0 where groups or a split are")
+        part = self.validation_split
+        _check(part not in ("train", "test"), "data.validation_split", part, "a split of its own")
 
 
 @dataclass(frozen=True)
@@ -258,8 +260,14 @@ class TrainSettings:
         for key in given:
             if key not in GROUPED:
                 raise UserError(f"unknown setting '{where}.{key}'{nearest(str(key), GROUPED)}")
-        kept = {key: getattr(self, key) for key in GROUPED} | {"epochs": self.epochs}
-        found: TrainSettings = build(TrainSettings, {**kept, **given}, where)
+        kept = {key: getattr(self, key) for key in (*GROUPED, "epochs", "rate_changes")}
+        try:
+            found: TrainSettings = build(TrainSettings, {**kept, **given}, where)
+        except UserError as error:
+            # A range is refused by the name that it has outside of groups.
+            outside = not str(error).startswith(where)
+            text = str(error).replace("train.", f"{where}.", 1) if outside else str(error)
+            raise UserError(text) from None
         return found
 
     @property

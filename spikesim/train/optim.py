@@ -6,6 +6,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
+from spikesim.errors import UserError, nearest
 from spikesim.train.config import TrainSettings
 
 
@@ -97,7 +98,17 @@ def build_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Op
 
     Each of its groups says in ``name`` whose settings it has: those of ``settings.groups``, or
     ``""``.
+
+    Raises:
+        UserError: a group of settings for a name that no parameter has.
     """
+    known = {name.rpartition(".")[2] for name, _ in model.named_parameters()}
+    for name in settings.groups:
+        if name not in known:
+            raise UserError(
+                f"train.groups.{name}: the model has no such parameter"
+                f"{nearest(name, sorted(known))}; leave the group out"
+            )
     members: dict[str, list[nn.Parameter]] = {"": [], **{name: [] for name in settings.groups}}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

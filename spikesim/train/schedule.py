@@ -21,9 +21,11 @@ def learning_rate(epoch: float, settings: TrainSettings) -> float:
     .. math::
         \eta(e) = \begin{cases}
             c(\eta / 25,\; \eta,\; e / r) & e < r \\
-            c(\eta,\; \eta / 250\,000,\; \frac{e - r}{E - 1 - r}) & r \le e < E - 1 \\
-            \eta / 250\,000 & e \ge E - 1 \end{cases}
-        \qquad r = 0.3 E - 1, \quad c(a, b, p) = b + \tfrac{1}{2} (a - b) (1 + \cos \pi p)
+            c(\eta,\; \eta / 250\,000,\; \frac{e - r}{E - u - r}) & r \le e < E - u \\
+            \eta / 250\,000 & e \ge E - u \end{cases}
+        \qquad r = 0.3 E - u, \quad c(a, b, p) = b + \tfrac{1}{2} (a - b) (1 + \cos \pi p)
+
+    where :math:`u` is 1 if the rate changes every epoch, whose last one has the lowest, else 0.
 
     Reference: Loshchilov & Hutter (2017), SGDR, one cycle; Smith and Topin (2018),
     super-convergence, in the form of torch's ``OneCycleLR`` (which changes Adam's first beta too;
@@ -35,7 +37,8 @@ def learning_rate(epoch: float, settings: TrainSettings) -> float:
     """
     s = settings
     if s.schedule == "one_cycle":
-        rise, last = max(0.3 * s.epochs - 1, 0.0), max(s.epochs - 1, 0)
+        unit = s.rate_changes == "epoch"
+        rise, last = max(0.3 * s.epochs - unit, 0.0), s.epochs - unit
         if epoch < rise:
             return _cosine(s.lr / 25, s.lr, epoch / rise)
         return _cosine(s.lr, s.lr / 25e4, (epoch - rise) / (last - rise) if epoch < last else 1.0)

@@ -59,3 +59,8 @@ def test_refused_features() -> None:
         LogisticReadout.fit(torch.tensor([[float("nan")]]), torch.tensor([0]))
     with pytest.raises(UserError, match=r"spikes must be \[T, B, N\]"):
         ComplexityClassifier().features(torch.zeros(5, 2))
+    for labels, penalty in (([0.0], 1.0), ([0, 1], 1.0), ([-1], 1.0), ([0], -1.0)):
+        with pytest.raises(UserError, match=r"labels must be|penalty must be >= 0"):
+            LogisticReadout.fit(torch.ones(1, 1), torch.tensor(labels), penalty=penalty)
+    with pytest.raises(UserError, match="features must be"):
+        LogisticReadout.fit(torch.ones(0, 1), torch.zeros(0, dtype=torch.int64))

@@ -110,6 +110,9 @@ def test_speakers_are_held_out_whole(fsdd: datasets.Source) -> None:
     assert len(parts["test"]) == len(parts["train"]) == 9
     with pytest.raises(UserError, match="no group 'bop'; did you mean 'bob'"):
         datasets.load("fsdd", root=fsdd.root, held_out=["bop"])
+    for everything_or_nothing in (["ann", "bob"], []):
+        with pytest.raises(UserError, match="must leave a group on either side"):
+            datasets.load("fsdd", root=fsdd.root, held_out=everything_or_nothing)
     with pytest.raises(UserError, match="two ways"):
         datasets.load("fsdd", root=fsdd.root, held_out=["bob"], fold=(0, 3))
 

@@ -1,6 +1,7 @@
 """Delays added to models that have none, and what they cost."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -62,6 +63,9 @@ def test_what_cannot_have_delays_says_so() -> None:
         add_delays(nn.Sequential(LIF()), max_delay=3)
     with pytest.raises(UserError, match="0 does not pad"):
         add_delays(nn.Sequential(nn.Conv2d(2, 2, 3, padding_mode="circular")), max_delay=3)
+    for up_to in (-1.0, 4.0, math.nan):
+        with pytest.raises(UserError, match=f"up_to must be from 0 to max_delay=3, got {up_to}"):
+            add_delays(nn.Linear(2, 2), max_delay=3, up_to=up_to)
 
 
 def test_energy_counts_spikes_that_arrive() -> None:

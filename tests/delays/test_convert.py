@@ -103,6 +103,21 @@ def test_published_model_fires_alike() -> None:
     check(model, x, inputs="currents")
 
 
+def test_events_are_spikes_times_synapses() -> None:
+    module = nn.Sequential(DelayedLinear(6, 8, max_delay=7, bumps=2), LIF(v_threshold=0.4))
+    x = spikes(*X)
+    network = check(module, x)
+    assert network.synaptic_events == float(x.sum()) / 2 * 8 * 2
+
+
+def test_synapses_of_one_delay_between_two_neurons_do_not_come_back() -> None:
+    x = spikes(*X)
+    module = nn.Sequential(DelayedLinear(6, 5, max_delay=7, bumps=2), LIF(v_threshold=0.4))
+    module[0].delay.data[2, 3] = torch.tensor([3.2, 2.9])
+    with pytest.raises(UserError, match=r"same delay.* 0\.weight cannot be told apart"):
+        check(module, x).to_module()
+
+
 def test_weights_come_back() -> None:
     module = nn.Sequential(DelayedLinear(6, 5, max_delay=7, bumps=2), LIF(v_threshold=0.4)).double()
     # Two delays of a synapse that round alike would add up.

@@ -1,6 +1,7 @@
 """Layers with delays: what they hold, how they round, clamp, pad and refuse."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -10,12 +11,13 @@ from spikesim.delays import (
     DelayedConv1d,
     DelayedConv2d,
     DelayedLinear,
+    DelayedRecurrent,
     WidthSchedule,
-    clamp_delays,
     parameter_groups,
 )
 from spikesim.errors import UserError
 from spikesim.layers import TimeDistributed
+from spikesim.neurons import LIF
 
 
 def test_evaluation_rounds_and_keeps_the_delays() -> None:
@@ -48,9 +50,6 @@ def test_call_brings_delays_back_into_their_range() -> None:
     assert layer.delay.min().item() < 0.0 or layer.delay.max().item() > 5.0
     layer(x)
     assert 0.0 <= layer.delay.min().item() <= layer.delay.max().item() <= 5.0
-    layer.delay.data.fill_(7.0)
-    clamp_delays(nn.Sequential(layer))
-    assert layer.delay.max().item() == 5.0
 
 
 def test_delays_have_the_unit_of_dt() -> None:
@@ -173,6 +172,10 @@ def test_groups_keep_decay_from_delays() -> None:
         ({"max_delay": 5, "lengthen": True}, "even"),
         ({"max_delay": 5, "bumps": 0}, "bumps"),
         ({"max_delay": 5, "width": -0.1}, "width"),
+        ({"max_delay": 5, "width": math.inf}, "width"),
+        ({"max_delay": math.inf}, "max_delay .* got inf"),
+        ({"max_delay": 5, "dt": math.inf}, "dt"),
+        ({"max_delay": 5, "in_features": 0}, "sizes must be >= 1"),
         ({"max_delay": 5, "dt": 0.0}, "dt"),
         ({"max_delay": 5, "delays": "axons"}, "did you mean 'axon'"),
         ({"max_delay": 5, "shape": "gaus"}, "did you mean 'gauss'"),
@@ -180,7 +183,7 @@ def test_groups_keep_decay_from_delays() -> None:
 )
 def test_mistake_names_value_and_cure(given: dict[str, object], wish: str) -> None:
     with pytest.raises(UserError, match=wish):
-        DelayedLinear(2, 3, **given)  # type: ignore[arg-type]
+        DelayedLinear(**({"in_features": 2, "out_features": 3} | given))  # type: ignore[arg-type]
 
 
 def test_wrong_input_names_what_is_expected() -> None:
@@ -190,6 +193,36 @@ def test_wrong_input_names_what_is_expected() -> None:
         DelayedConv2d(2, 3, 3, max_delay=2)(torch.zeros(4, 2, 8, 8))
     with pytest.raises(UserError, match="no delays"):
         WidthSchedule(nn.Linear(2, 2), 10)
+    # Whole numbers would make whole weights of all, and so mostly 0.
+    with pytest.raises(UserError, match=r"torch.int64; give x.float\(\)"):
+        DelayedLinear(2, 3, max_delay=2)(torch.ones(4, 1, 2, dtype=torch.int64))
+    for layer in (DelayedLinear(2, 3, max_delay=0), DelayedRecurrent(LIF(), 2, max_delay=1)):
+        with pytest.raises(UserError, match="T must be >= 1"):
+            layer(torch.zeros(0, 1, 2))
+
+
+@pytest.mark.parametrize("kind", ["synapse", "axon", "dendrite"])
+@pytest.mark.parametrize(("steps", "batch"), [(1, 1), (1, 3), (4, 0)])
+def test_one_step_and_empty_batches_pass(kind: str, steps: int, batch: int) -> None:
+    how = {"max_delay": 3, "delays": kind, "bumps": 2}
+    line, conv = DelayedLinear(2, 3, **how), DelayedConv2d(2, 3, 2, **how)  # type: ignore[arg-type]
+    assert line(torch.rand(steps, batch, 2)).shape == (steps, batch, 3)
+    y = conv(torch.rand(steps, batch, 2, 4, 5))
+    assert y.shape == (steps, batch, 3, 3, 4)
+    y.sum().backward()
+    assert conv.delay.grad is not None
+    assert conv.delay.grad.isfinite().all()
+
+
+def test_a_width_given_anew_is_looked_up_anew() -> None:
+    layer, x = DelayedLinear(3, 2, max_delay=20), torch.rand(30, 1, 3)
+    plain = copy.deepcopy(layer)
+    # One is gone when the next is made, and often lies where it lay.
+    for width in 3 * (0.1, 2.0):
+        with torch.no_grad():
+            found = torch.func.functional_call(layer, {"width": torch.tensor(width)}, (x,))
+            plain.set_width(width)
+            assert torch.equal(found, plain(x))
 
 
 def test_more_axes_are_places_that_share_the_layer() -> None:

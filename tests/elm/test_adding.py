@@ -47,3 +47,7 @@ def test_the_same_seed_draws_the_same_pairs() -> None:
 def test_refuses_labels_of_other_clips() -> None:
     with pytest.raises(UserError, match=r"got \[3, 1, 1\] and \[2\]"):
         adding(torch.zeros(3, 1, 1), torch.zeros(2), 1)
+    with pytest.raises(UserError, match=r"N >= 1, got \[0, 1, 1\]"):
+        adding(torch.zeros(0, 1, 1), torch.zeros(0), 1)
+    with pytest.raises(UserError, match="gap must be a whole number >= 0, got -1"):
+        adding(torch.zeros(3, 1, 1), torch.zeros(3), 1, gap=-1)

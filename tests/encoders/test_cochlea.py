@@ -128,10 +128,18 @@ def test_sounds_of_a_batch_do_not_meet() -> None:
         (Cochlea, {"refractory_ms": -1.0}, "refractory_ms"),
         (MelSpectrogram, {"f_min": 9e4}, "f_min"),
         (MelSpectrogram, {"hop": 0}, "hop"),
+        (MelSpectrogram, {"f_max": math.inf}, "f_max"),
     ],
 )
 def test_parameters_out_of_range_are_named(kind: Any, wrong: dict[str, float], named: str) -> None:
     with pytest.raises(UserError, match=named):
         kind(**wrong)
-    with pytest.raises(UserError):
-        kind()(torch.zeros(5, dtype=torch.int16))
+    for sound in (
+        torch.zeros(5, dtype=torch.int16),
+        torch.zeros(1, 800).half(),
+        torch.zeros(0, 800),
+        torch.zeros(2, 1, 800),
+        torch.full((1, 800), math.nan),
+    ):
+        with pytest.raises(UserError):
+            kind()(sound)

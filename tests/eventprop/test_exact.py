@@ -190,6 +190,25 @@ def test_silence_has_gradients_of_zero(make_case: Callable, dt: float | None) ->
     assert cuba_lif(none, *leaves[1:], dt=dt).batch == 2
 
 
+def test_spikes_that_run_away_are_an_error_and_no_endless_loop() -> None:
+    spikes = Spikes.of([([], []), ([1.0], [0])], size=1, duration=50.0)
+    own = torch.full((3, 3), 5.0), torch.zeros(3, 3)
+    with pytest.raises(UserError, match="spikes of sample 1 run away"):
+        cuba_lif(spikes, torch.full((3, 1), 50.0), torch.zeros(3, 1), *own)
+
+
+@pytest.mark.parametrize("dt", [None, 0.5])
+def test_gradients_are_those_of_the_weights_that_were(dt: float | None) -> None:
+    found = []
+    for later in (8.0, 3.0):
+        w, d = torch.tensor([[8.0]]).double(), torch.ones(1, 1).double().requires_grad_()
+        spikes = cuba_lif(Spikes.of([([1.0], [0])], size=1, duration=50.0), w, d, dt=dt)
+        w.fill_(later)
+        spikes.times.sum().backward()
+        found.append(d.grad)
+    assert torch.equal(*found)
+
+
 def test_spikes_after_the_end_are_left_out() -> None:
     whole, _ = one(9.0)
     assert len(whole.times) == 1
@@ -205,8 +224,10 @@ def test_spikes_after_the_end_are_left_out() -> None:
         ({"delay": torch.zeros(2, 1)}, r"delay is \[2, 1\]; expected \[1, 1\]"),
         ({"weight": torch.tensor([[torch.nan]])}, "weight holds values that are not finite"),
         ({"weight": torch.ones(1, 1, device="meta")}, "run on the CPU, got weight on meta"),
-        ({"tau_s": 0.0}, "tau_s must be > 0, got 0"),
-        ({"dt": -1.0}, "dt must be > 0, got -1"),
+        ({"tau_s": 0.0}, "tau_s must be finite and > 0, got 0"),
+        ({"tau_m": np.inf}, "tau_m must be finite and > 0, got inf"),
+        ({"own_delay": None}, "own_weight and own_delay go together"),
+        ({"dt": -1.0}, "dt must be finite and > 0, got -1"),
     ],
 )
 def test_errors_name_the_value(change: dict, message: str) -> None:

@@ -1,5 +1,7 @@
 """Spikes as events."""
 
+import math
+
 import pytest
 import torch
 
@@ -41,8 +43,10 @@ def test_samples_are_selected_in_any_order() -> None:
         ([-1.0, 1.0], [0, 0], [0, 2], "times must be 0 to 5 ms, got -1 to 1"),
         ([1.0, 6.0], [0, 0], [0, 2], "got 1 to 6"),
         ([1.0, 2.0], [0, 2], [0, 2], "neurons must be 0 to 1, got 0 to 2"),
-        ([1.0, 2.0], [0], [0, 2], r"got torch.float64 \[2\] and \[1\]"),
-        ([1.0, 2.0], [0, 1], [0, 1], "offsets must lead from 0 to 2"),
+        ([1.0, 2.0], [0], [0, 2], r"torch.float64 \[2\], torch.int64 \[1\]"),
+        ([1.0, 2.0], [0, 1], [0, 1], "offsets must rise from 0 to 2"),
+        ([1.0, 2.0], [0, 1], [0, 2, 1, 2], "offsets must rise from 0 to 2"),
+        ([1.0, 2.0], [0.0, 1.0], [0, 2], "neurons int64"),
     ],
 )
 def test_errors_name_the_value(
@@ -59,3 +63,17 @@ def test_errors_name_the_value(
     Spikes(
         torch.tensor([2.0, 1.0]).double(), torch.zeros(2).long(), torch.tensor([0, 1, 2]), 1, 5.0
     )
+
+
+def test_what_is_given_is_checked_sample_by_sample() -> None:
+    # As many times as neurons in all, but not in each.
+    with pytest.raises(UserError, match="sample 0 has 2 times and 1 neurons"):
+        Spikes.of([([1, 2], [0]), ([3], [1, 1])], size=2, duration=5.0)
+    with pytest.raises(UserError, match="neurons of sample 1 are no whole numbers"):
+        Spikes.of([([1], [0]), ([0, 1], [2.5, 3.5])], size=5, duration=5.0)
+    with pytest.raises(UserError, match="whole numbers"):
+        Spikes.from_raster(torch.full((3, 1, 2), 0.5), 1.0)
+    for duration in (0.0, math.inf, math.nan):
+        with pytest.raises(UserError, match=f"duration must be finite and > 0 ms, got {duration}"):
+            Spikes.of([([], [])], size=1, duration=duration)
+    assert Spikes.of([], size=2, duration=5.0).batch == 0

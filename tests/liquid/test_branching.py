@@ -55,3 +55,9 @@ def test_a_chain_that_hands_on_one_spike_has_factor_one() -> None:
 def test_a_margin_below_the_window_is_refused() -> None:
     with pytest.raises(UserError, match="need 1 <= window <= margin, got 4 and 3"):
         branching_factor(np.zeros((9, 27)), Topology(1, (3, 3, 3)).draw(), margin=3)
+
+
+def test_spikes_of_another_liquid_are_refused() -> None:
+    wiring = Topology(inputs=1, grid=(2, 2, 2)).draw()
+    with pytest.raises(UserError, match=r"must be \[steps, 8\], got \[60, 9\]"):
+        branching_factor(np.zeros((60, 9)), wiring)

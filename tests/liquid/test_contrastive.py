@@ -91,3 +91,8 @@ def test_bad_choices_are_refused() -> None:
         contrastive_loss(a, a, 1.0, "hard")  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"temperature must be > 0, got 0\.0"):
         contrastive_loss(a, a, 0.0)
+
+
+def test_pairs_of_unequal_number_are_refused() -> None:
+    with pytest.raises(UserError, match="as many rows of either kind, got 3, 4"):
+        fit_projections(torch.zeros(3, 2), torch.zeros(4, 2))

@@ -201,25 +201,49 @@ def test_a_stimulus_shown_again_gives_the_same_counts() -> None:
     np.testing.assert_array_equal(spikes.sum(0), first[5])
 
 
-def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = stimuli(8, n=7)
     whole, resumed = small(8), small(8)
-    settled(whole, shown, tmp_path / "a", 4)
-    expected = stored_counts(whole, shown, tmp_path / "a", "train", steps=60, part=3)
+    settled(whole, shown, tmp_path, 4)
+    expected = stored_counts(whole, shown, tmp_path, "train", steps=60, part=3)
     np.testing.assert_array_equal(expected, whole.counts(shown, steps=60))
-    (tmp_path / "a" / "train-000003.npy").unlink()
-    settled(resumed, shown, tmp_path / "a", 400)
+    (gone,) = tmp_path.glob("train-*-000003-*")
+    gone.unlink()
+    with monkeypatch.context() as patch:
+        patch.delattr(AstrocyteLiquid, "settle")
+        settled(resumed, shown, tmp_path, 4)
     told: list[tuple[int, int]] = []
     found = stored_counts(
-        resumed, shown, tmp_path / "a", "train", steps=60, part=3,
+        resumed, shown, tmp_path, "train", steps=60, part=3,
         told=lambda n, of: told.append((n, of)),
     )  # fmt: skip
     np.testing.assert_array_equal(found, expected)
     assert told == [(3, 7), (6, 7), (7, 7)]
-    with pytest.raises(UserError, match="weights of another liquid"):
-        settled(one_synapse(), shown, tmp_path / "a", 4)
-    with pytest.raises(UserError, match="not counts of these stimuli"):
-        stored_counts(resumed, stimuli(8, n=2), tmp_path / "a", "train", part=3)
+
+
+def test_what_is_stored_is_read_for_the_same_run_only(tmp_path: Path) -> None:
+    shown, still = stimuli(8, n=4), Constants(rate=0.0, gain=0.0)
+    for of in (small(8), AstrocyteLiquid(small(8).wiring, still)):
+        for snapshots in (4, 6):
+            settled(of, shown, tmp_path, snapshots)
+            fresh = AstrocyteLiquid(of.wiring, of.constants)
+            fresh.weight = of.weight
+            for given, steps in ((shown, 60), (shown, 80), (stimuli(9, n=4), 60)):
+                found = stored_counts(of, given, tmp_path, "train", steps=steps)
+                np.testing.assert_array_equal(found, fresh.counts(given, steps=steps))
+    assert len([*tmp_path.glob("weight-*")]) == 4
+
+
+def test_events_of_other_inputs_are_refused() -> None:
+    """They would be written beyond the arrays of the loop."""
+    liquid, other = small(1), PoissonStimuli(np.full((2, 500), 0.9))
+    for act in (liquid.counts, liquid.settle):
+        with pytest.raises(UserError, match="stimuli are for 500 inputs, the liquid has"):
+            act(other)
+    with pytest.raises(UserError, match="events of input 499, but the liquid has"):
+        liquid.record(other.show(0, 100))
+    with pytest.raises(UserError, match="got none"):
+        liquid.settle(PoissonStimuli(np.zeros((0, liquid.wiring.inputs))))
 
 
 def test_bad_constants_are_refused() -> None:

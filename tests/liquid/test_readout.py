@@ -97,3 +97,14 @@ def test_bad_choices_are_refused() -> None:
         fit_readout(counts, labels, (counts, labels), optimizer="sgd")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="need an epoch and a penalty at least, got 0"):
         fit_readout(counts, labels, (counts, labels), epochs=0)
+    with pytest.raises(UserError, match=r"labels \[n\] from 0 to 2, got"):
+        fit_readout(counts, labels, (counts, labels), classes=3)
+    with pytest.raises(UserError, match="with n >= 1"):
+        fit_readout(counts[:0], labels[:0], (counts, labels))
+
+
+def test_a_silent_liquid_is_read_by_the_commonest_class() -> None:
+    counts, labels = np.zeros((10, 5)), np.array([1, 2, 2, 2, 0, 2, 1, 2, 2, 2])
+    readout = fit_readout(counts, labels, (counts, labels), classes=3)
+    assert bool(readout.weight.isfinite().all())
+    assert readout.score(counts, labels).correct == 7

@@ -141,3 +141,10 @@ def test_bad_numbers_are_refused() -> None:
         ResistiveArray(0.1, read_noise=-1.0)
     with pytest.raises(UserError, match=r"decay must be in \[0, 1\), got 1"):
         RandomLiquid(2, ResistiveArray(0.1), decay=1.0)
+    liquid = RandomLiquid(2, ResistiveArray(0.1), neurons=3)
+    for shape in ((5, 1, 3), (5, 2), (0, 1, 2)):
+        with pytest.raises(UserError, match=r"takes \[T, B, 2\] with T >= 1, got"):
+            liquid(torch.zeros(shape))
+    for how in ({"size": 5}, {"size": 2, "polarity": 2}):
+        with pytest.raises(UserError, match=r"frames \[1, 1, 2, 4, 4\] have no . x . pixels"):
+            central(torch.zeros(1, 1, 2, 4, 4), **how)

@@ -67,3 +67,12 @@ def test_snapshots_of_a_camera_begin_anywhere() -> None:
 def test_bad_probabilities_are_refused() -> None:
     with pytest.raises(UserError, match=r"probability must be \[n, inputs\] in \[0, 1\]"):
         PoissonStimuli(np.full((2, 3), 1.5))
+
+
+def test_events_beside_the_sensor_are_refused() -> None:
+    """They would be those of another pixel."""
+    for size, message in (((2, 2, 2), "x from 0 to 2"), ((3, 1, 2), "y from 0 to 1")):
+        with pytest.raises(UserError, match=f"recording 1 has {message}, but sensor_size is"):
+            CameraStimuli([recording()[:0], recording()], sensor_size=size)
+    with pytest.raises(UserError, match="p from"):
+        CameraStimuli([recording()], sensor_size=(3, 2, 1))

@@ -82,3 +82,16 @@ def test_bad_numbers_are_refused() -> None:
         Topology(inputs=1, probabilities={"EE": 0.1})
     with pytest.raises(UserError, match="inputs must be"):
         Topology(inputs=0)
+    for length in (0.0, -1.0):
+        with pytest.raises(UserError, match="length must be > 0, got"):
+            Topology(inputs=1, length=length)
+    with pytest.raises(UserError, match="axis of grid must be a whole number >= 1, got 0"):
+        Topology(inputs=1, grid=(0, 2, 2))
+    with pytest.raises(UserError, match="EE must be a finite number, got 'much'"):
+        Topology(inputs=1, probabilities=PROBABILITIES | {"EE": "much"})  # type: ignore[dict-item]
+
+
+def test_a_neuron_alone_has_no_neighbour() -> None:
+    topology = Topology(inputs=4, grid=(1, 1, 1), density=1.0)
+    assert set(topology.expected().values()) == {0.0}
+    assert topology.draw().target.tolist() == [0, 0, 0, 0]

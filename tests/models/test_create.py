@@ -86,6 +86,25 @@ def test_cure_for_images_works() -> None:
     assert small()(Direct(4)(torch.rand(2, 2, 16, 16))).shape == (4, 2, 3)
 
 
+@pytest.mark.parametrize(
+    ("given", "wish"),
+    [
+        ({"dim": "wide"}, "dim must be a whole number, got 'wide'"),
+        ({"dim": 32.5}, r"dim must be a whole number, got 32\.5"),
+        ({"mlp_ratio": None}, "mlp_ratio must be a number, got None"),
+        ({"dvs_mode": 1}, "dvs_mode must be true or false, got 1"),
+        ({"pooling": [1, 1]}, "pooling must be a text"),
+    ],
+)
+def test_a_size_of_another_type_is_named(given: dict[str, object], wish: str) -> None:
+    with pytest.raises(UserError, match=wish):
+        small(**given)  # type: ignore[arg-type]
+
+
+def test_a_number_serves_as_text_and_a_whole_float_as_number() -> None:
+    assert small(pooling=1111, dim=32.0)(torch.rand(4, 1, 2, 16, 16)).shape == (4, 1, 3)
+
+
 def test_preset_gives_task_unless_told() -> None:
     preset = models.create("sdt", num_classes=10, steps=4, preset="cifar10", dim=32, depth=1)
     assert preset.input_shape == (3, 32, 32)

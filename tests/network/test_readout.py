@@ -1,10 +1,13 @@
 """Readouts that act back: against a loop written out, and what they must not depend on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from spikesim.errors import BackendError, UserError
-from spikesim.network import Explicit, Network
+from spikesim.network import Ensemble, Explicit, Network
+from spikesim.network.export import record
 from spikesim.network.readout import Readout
 from spikesim.neurons import LIFDelta
 from spikesim.neurons.synaptic import synaptic
@@ -123,6 +126,56 @@ def test_weights_changed_between_runs_count_from_then_on() -> None:
     assert (probe.values == 0).all()
 
 
+def test_weights_that_are_set_are_those_that_run() -> None:
+    net, readout = make()
+    net.run(20.0)
+    table = readout.weight
+    readout.weight = 2.0 * table
+    assert readout.weight is table
+    probe = net.probe(readout)
+    net.run(1.0)
+    assert probe.values[-1] == pytest.approx(readout.value)
+    assert (probe.values[-1] != 0).all()
+    with pytest.raises(UserError, match=r"weight of .* must be one value or \[2, 150\], got \[2\]"):
+        readout.weight = np.ones(2)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_grew_without_bounds_are_refused(bad: float) -> None:
+    net, readout = make()
+    net.run(1.0)
+    readout.weight[1, 2] = bad
+    with pytest.raises(UserError, match=r"weight of readout of cells\[1, 2\] must be finite, got"):
+        net.run(1.0)
+    assert net.time == 1.0
+    readout.weight[1, 2] = 0.0
+    net.run(1.0)
+
+
+def test_an_ensemble_runs_readouts_as_the_networks_would() -> None:
+    apart, together = [make() for _ in range(2)], [make() for _ in range(2)]
+    for pairs in (apart, together):
+        pairs[1][1].weight *= 0.5
+    Ensemble([net for net, _ in together]).run(20.0)
+    for (net, alone), (_, readout) in zip(apart, together, strict=True):
+        net.run(20.0)
+        assert (alone.value == readout.value).all()
+    assert (apart[0][1].value != apart[1][1].value).all()
+
+
+def test_what_a_probe_kept_is_exported_and_drawn() -> None:
+    net, readout = make()
+    probe = net.probe(readout, every=1.0)
+    net.run(20.0)
+    (found,) = record(net).series
+    assert (found.name, found.what, found.which.tolist()) == ("readout of cells", "value", [0, 1])
+    assert (found.values == probe.values).all()
+    assert (found.times == probe.times).all()
+    (axes,) = net.plot().axes
+    assert axes.get_ylabel() == "value\nreadout of cells"
+    assert [line.get_ydata().tolist() for line in axes.lines] == probe.values.T.tolist()
+
+
 def test_wrong_readouts_are_refused() -> None:
     net = Network(dt=DT)
     cells = net.population(synaptic(LIFDelta()), 5, name="cells")
@@ -142,6 +195,10 @@ def test_wrong_readouts_are_refused() -> None:
         net.probe(readout, "weight")  # type: ignore[call-overload]
     with pytest.raises(UserError, match="not of this network"):
         Network(dt=DT).probe(readout)
+    net.world = replace(net.world, size=2)
+    with pytest.raises(UserError, match="all neurons in one process"):
+        net.readout(cells, 1)
+    net.world = replace(net.world, size=1)
     net.device = net.device.__class__("cuda")
     with pytest.raises(BackendError, match="readouts run on a CPU"):
         net.readout(cells, 1)

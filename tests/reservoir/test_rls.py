@@ -1,5 +1,7 @@
 """Recursive least squares against its closed form, and the published order of its lines."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -40,7 +42,7 @@ def test_the_published_gain_takes_the_matrix_before_its_update() -> None:
 def test_copies_part_and_a_reset_forgets_samples_only() -> None:
     rule = RLS(np.zeros((1, 3)))
     rule.update(np.ones(3), np.array([-1.0]))
-    other = rule.copy()
+    other = copy.deepcopy(rule)
     other.update(np.ones(3), np.array([-1.0]))
     assert (other.weight > rule.weight).all()
     weight = rule.weight.copy()
@@ -55,5 +57,10 @@ def test_wrong_arguments_are_refused() -> None:
         RLS(np.zeros((1, 2)), ridge=0.0)
     with pytest.raises(UserError, match="gain must be"):
         RLS(np.zeros((1, 2)), gain="other")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="weight must be float64"):
+    with pytest.raises(UserError, match=r"an array of float64 .*, got float32 \[1, 2\]"):
         RLS(np.zeros((1, 2), np.float32))  # type: ignore[arg-type]
+    rule = RLS(np.zeros((1, 2)))
+    with pytest.raises(UserError, match=r"weight is \[1, 2\], which does not fit an error \[2\]"):
+        rule.update(np.ones(2), np.ones(2))
+    rule.update(np.ones(2), -np.ones(1))
+    assert rule.weight.tolist() == [[0.4, 0.4]]  # as if nothing had been asked before

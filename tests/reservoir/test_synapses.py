@@ -1,5 +1,8 @@
 """Double-exponential synapses and Izhikevich's neuron in physical units."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -76,6 +79,8 @@ def test_what_cannot_have_such_synapses_is_refused() -> None:
         synaptic(IF())
     with pytest.raises(UserError, match="needs a neuron with an input 'current'"):
         synaptic(synaptic(LIFDelta()))
+    with pytest.raises(UserError, match=r"got <class 'spikesim.neurons.integrate_and_fire.IF"):
+        synaptic(IF)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="tau_rise must be > 0"):
         synaptic(LIFDelta(), 0.0)
 
@@ -129,3 +134,13 @@ def test_the_model_of_2003_is_one_of_these() -> None:
     spikes = cell(torch.full((5000, 1, 1), current, dtype=torch.float64))
     assert count > 5
     assert int(spikes.sum()) == count
+
+
+def test_it_is_pickled_and_copied_as_any_neuron() -> None:
+    neuron = synaptic(LIFDelta(tau_m=11.0), 3.0, learnable=("tau_decay",))
+    x = {name: torch.full((50, 1, 2), 600.0) for name in neuron.inputs}
+    for other in (pickle.loads(pickle.dumps(neuron)), copy.deepcopy(neuron)):
+        assert type(other) is type(neuron)
+        assert torch.equal(other.trace(x)["r"], neuron.trace(x)["r"])
+        assert other.state_dict().keys() == neuron.state_dict().keys()
+        assert repr(other) == repr(neuron)

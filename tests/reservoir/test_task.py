@@ -54,6 +54,13 @@ def test_wrong_tasks_are_refused() -> None:
         Prediction([[0.5]], [1.0, 2.0])
     with pytest.raises(UserError, match="latency must be > 0"):
         Prediction([[0.5]], 0.0)
+    with pytest.raises(UserError, match="latency must be finite"):
+        Prediction([[0.5]], float("inf"))
+    with pytest.raises(UserError, match="block must be a whole number >= 1, got 0"):
+        TASK.draw([0], seed=1, block=0)
+    with pytest.raises(UserError, match=r"cues must be from 0 to 1, got \[2\]"):
+        TASK.draw([2], seed=1)
+    assert TASK.draw([], seed=1).tolist() == []
     with pytest.raises(UserError, match="width must be > 0"):
         Prediction([[0.5]], 1.0, width=0.0)
 

@@ -93,5 +93,7 @@ def test_wrong_arguments_are_refused() -> None:
         rule(eta_when=-1.0)
     with pytest.raises(UserError, match="tau_mean must be > 0"):
         rule(tau_mean=0.0)
-    with pytest.raises(UserError, match="weight must be float64"):
+    with pytest.raises(UserError, match=r"got float64 \[3\]"):
         ThreeFactor(np.zeros(3), eta_when=0.1, eta_what=0.0)
+    with pytest.raises(UserError, match="got list"):
+        ThreeFactor([[0.0]], eta_when=0.1, eta_what=0.0)  # type: ignore[arg-type]

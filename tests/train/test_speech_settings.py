@@ -25,7 +25,7 @@ Make = Callable[..., Config]
 
 @pytest.mark.parametrize("epochs", [8, 60, 150])
 def test_one_cycle_is_that_of_torch(epochs: int) -> None:
-    s = TrainSettings(epochs=epochs, lr=5e-3, schedule="one_cycle")
+    s = TrainSettings(epochs=epochs, lr=5e-3, schedule="one_cycle", rate_changes="epoch")
     optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))])
     theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=epochs)
     for epoch in range(epochs):
@@ -34,7 +34,22 @@ def test_one_cycle_is_that_of_torch(epochs: int) -> None:
         if epoch < epochs - 1:
             theirs.step()
     assert learning_rate(epochs + 0.5, s) == pytest.approx(5e-3 / 25 / 1e4)
-    assert learning_rate(0, TrainSettings(epochs=1, lr=1.0, schedule="one_cycle")) > 0
+
+
+def test_one_cycle_of_steps_spans_all_epochs() -> None:
+    """As torch's over so many steps, but that its last step has the lowest rate."""
+    steps = 5000
+    optimizer = torch.optim.Adam([nn.Parameter(torch.zeros(1))])
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=steps)
+    rates = []
+    for _ in range(steps - 1):
+        rates.append(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+    for epochs in (1, 4):
+        s = TrainSettings(epochs=epochs, lr=1.0, schedule="one_cycle")
+        found = [learning_rate(epochs * n / steps, s) for n in range(steps - 1)]
+        assert found == pytest.approx(rates, abs=3e-3)
 
 
 def model() -> nn.Module:
@@ -80,6 +95,8 @@ def test_groups_are_two_optimizers_of_adam() -> None:
         ("train.groups={delay: {rate: 1}}", "unknown setting 'train.groups.delay.rate'"),
         ("train.groups={delay: {lr: fast}}", "train.groups.delay.lr must be a number"),
         ("train.groups={delay: 3}", "must be a group of settings"),
+        ("train.groups={delay: {lr: -1}}", "train.groups.delay.lr must be > 0, got -1.0"),
+        ("data.validation_split=test", "data.validation_split must be a split of its own"),
         ("train.delay_shrink=2", "in [0, 1]"),
         ("data.held_out=theo", "data.held_out must be a list [a text, ...]"),
         ("data.validation_groups=[a, 3, null]", "data.validation_groups must be a list"),
@@ -89,6 +106,12 @@ def test_wrong_settings_are_named(override: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         Config.load("nmnist-tiny", [override])
     assert message in str(caught.value)
+
+
+def test_a_group_without_parameters_is_named() -> None:
+    s = TrainSettings(groups={"delays": {"lr": 0.1}})
+    with pytest.raises(UserError, match=r"train.groups.delays: .* did you mean 'delay'\?"):
+        build_optimizer(model(), s)
 
 
 def test_there_is_one_validation() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from spikesim.errors import UserError
 from spikesim.network.connect import Explicit
+from spikesim.network.given import whole
 from spikesim.network.network import Network
-from spikesim.network.recipes.size import Dtype, scaled
+from spikesim.network.recipes.size import Dtype, check_connected, scaled
 from spikesim.network.values import Uniform
 from spikesim.neuron import Neuron
 from spikesim.neurons.izhikevich_2007 import Izhikevich2007
@@ -103,13 +104,15 @@ def force(
         b: sensitivity of the recovery of Izhikevich's neurons, nS: -2 for the sine, 0 for the song.
 
     Raises:
-        UserError: a scale that leaves too few neurons, or an unknown cell.
+        UserError: a number out of its range, or an unknown cell.
 
     Reference: W. Nicola, C. Clopath (2017), Supervised learning in spiking neural networks with
     FORCE training, Nat. Commun. 8:2208; ModelDB 190565.
     """
     if cell not in KINDS:
         raise UserError(f"cell must be one of {', '.join(KINDS)}, got {cell!r}")
+    check_connected(p)
+    whole("outputs", outputs, 1)
     kind, size = KINDS[cell], scaled(SIZE, scale, 10)
     net = Network(dt=dt, seed=seed, dtype=dtype, threads=threads, device=device)
     neuron = _izhikevich(b) if cell == "izhikevich" else kind.neuron()

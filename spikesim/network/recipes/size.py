@@ -3,6 +3,7 @@
 from typing import Literal
 
 from spikesim.errors import UserError
+from spikesim.network.given import probability
 
 Dtype = Literal["float32", "float64"]
 
@@ -19,3 +20,13 @@ def scaled(count: int, scale: float, least: int = 1) -> int:
     if size < least:
         raise UserError(f"scale = {scale:g} leaves {size} of {count}; at least {least} are needed")
     return size
+
+
+def check_connected(p: float) -> None:
+    """Refuse a probability of synapses whose weights are divided by it.
+
+    Raises:
+        UserError: it is not above 0, or no probability.
+    """
+    if not probability(p) > 0:
+        raise UserError(f"p must be > 0, got {p}")

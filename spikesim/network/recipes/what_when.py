@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from spikesim.errors import UserError
 from spikesim.network.connect import FixedProbability
+from spikesim.network.given import whole
 from spikesim.network.network import Network
-from spikesim.network.recipes.size import Dtype, scaled
+from spikesim.network.recipes.size import Dtype, check_connected, scaled
 from spikesim.network.values import Normal
 from spikesim.neurons.izhikevich_2007 import Izhikevich2007
 from spikesim.neurons.synaptic import synaptic
@@ -69,14 +70,18 @@ def what_when(
         tau_decay: of synapses, ms; they rise within 2 ms.
 
     Raises:
-        UserError: a scale that leaves too few neurons, or no cue.
+        UserError: a number out of its range.
 
     Reference: Y. Yamada, Z. C. Chao (2025), arXiv 2510.14382, whose constants are not known to us:
     all are our choice, of neurons after Izhikevich (2003) and of synapses after Nicola and Clopath
     (2017).
     """
-    if cues < 1:
-        raise UserError(f"cues must be >= 1, got {cues}")
+    whole("cues", cues, 1)
+    check_connected(p)
+    if not 0 < cue_ms <= trial:
+        raise UserError(f"need 0 < cue_ms <= trial, got {cue_ms} and {trial} ms")
+    if not (0 < slowest <= 1 and cue_size >= 0):
+        raise UserError(f"need 0 < slowest <= 1 and cue_size >= 0, got {slowest} and {cue_size}")
     size = scaled(SIZE, scale, 10)
     random = np.random.default_rng(key(seed, "what_when"))
     root = math.sqrt(LINEAR**2 - 4.0 * K * CONSTANT)
