@@ -25,6 +25,7 @@ from torch.nn.functional import cross_entropy
 from spikesim.neuron import Neuron
 from spikesim.neurons import ALIF, LI, LIF
 from spikesim.online import Online, learn
+from spikesim.online.online import Feedback, Rule
 from spikesim.recurrent import Recurrent
 from spikesim.surrogate import Triangle
 
@@ -53,10 +54,10 @@ def network(method: str) -> nn.Sequential:
     first, lateral = nn.Linear(CHANNELS, CELLS), nn.Linear(CELLS, CELLS, bias=False)
     last = nn.Linear(CELLS, WAVES)
     with torch.no_grad():
-        first.weight *= 2.0 * gain
-        first.bias *= 0.2 * gain
-        lateral.weight *= 0.3 * gain
-        last.weight *= 10.0
+        first.weight.mul_(2.0 * gain)
+        first.bias.mul_(0.2 * gain)
+        lateral.weight.mul_(0.3 * gain)
+        last.weight.mul_(10.0)
     return nn.Sequential(first, Recurrent(cells, lateral), last, LI(20.0, leak="exact"))
 
 
@@ -81,8 +82,8 @@ def main() -> None:
     model = network(options.method)
     online = None
     if options.method != "bptt":
-        rule = "ottt" if options.method == "ottt" else "eprop"
-        feedback = "random" if options.method == "random" else "symmetric"
+        rule: Rule = "ottt" if options.method == "ottt" else "eprop"
+        feedback: Feedback = "random" if options.method == "random" else "symmetric"
         online = Online(model, rule=rule, feedback=feedback, x=x[:1, :1])
     optimizer = torch.optim.Adam(model.parameters(), options.rate)
     batches = -(-x.shape[1] // BATCH)
@@ -90,7 +91,7 @@ def main() -> None:
     start = time.perf_counter()
     for epoch in range(options.epochs):
         total = 0.0
-        for some in torch.randperm(x.shape[1]).split(BATCH):
+        for some in torch.randperm(x.shape[1]).split(BATCH):  # type: ignore[no-untyped-call]
             now, waves = x[:, some], y[:, some]
 
             def loss(output: Tensor, start: int, waves: Tensor = waves) -> Tensor:
@@ -100,10 +101,11 @@ def main() -> None:
             optimizer.zero_grad()
             if online is None:
                 found = loss(model(now), 0)
-                found.backward()
+                found.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             else:
-                found = learn(online, now.split(CHUNK), loss).loss
+                chunks = now.split(CHUNK)  # type: ignore[no-untyped-call]
+                found = learn(online, chunks, loss).loss
             optimizer.step()
             schedule.step()
             total += found.item() / batches

@@ -108,7 +108,7 @@ def backpropagation(model: nn.Module) -> Learn:
 
     def step(batch: Trials) -> float:
         loss = batch.loss(model(torch.cat(list(batch.chunks()))), 0)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
     return step
