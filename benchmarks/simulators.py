@@ -7,7 +7,8 @@ every measurement in a process of its own (``peers/``), one after the other in t
 a network are measured in one run, or none. A figure is the median over ``--repeats``; processor
 seconds of the run alone, all neurons recorded, and wall seconds of building the network, which for
 Brian2 includes the compiler. ``--seeds N`` compares the distributions of rates, intervals and
-correlations with N runs of NEST (``spike_statistics.py``).
+correlations of N runs with N of NEST (``spike_statistics.py``); a file that has the times keeps
+them.
 """
 
 import argparse
@@ -123,8 +124,6 @@ class Bench:
                     row |= {"times_static": round(1 / times, 2), "bar_static": STDP_BAR}
                 else:
                     other["times_ours"] = round(times, 2)
-        if self.options.seeds > 1 and NEST in self.pythons and network.threads == 1:
-            row["statistics"] = self.statistics(network)
         return row
 
     def one(
@@ -168,17 +167,17 @@ class Bench:
         return QUICK_MS if self.options.quick else float(self.options.ms)
 
     def statistics(self, network: Network) -> dict[str, Any]:
-        """Ours beside several runs of NEST."""
-        samples = []
+        """Several runs of ours beside as many of NEST."""
+        samples: dict[str, list[Any]] = {OURS: [], NEST: []}
         with tempfile.TemporaryDirectory() as folder:
-            runs = [(OURS, 1), *((NEST, seed) for seed in range(1, self.options.seeds + 1))]
-            for library, seed in runs:
-                path = Path(folder) / f"{library}-{seed}.npz"
-                line = self.one(network, (library, ""), seed, path)
-                if failed([line]):
-                    return line
-                samples.append(of_file(path, line["neurons"], self.ms, self.ms / 10))
-        return compare(samples[0], samples[1:]) | {"seeds": self.options.seeds}
+            path = Path(folder) / "spikes.npz"
+            for library, found in samples.items():
+                for seed in range(1, self.options.seeds + 1):
+                    line = self.one(network, (library, ""), seed, path)
+                    if failed([line]):
+                        return line
+                    found.append(of_file(path, line["neurons"], self.ms, self.ms / 10))
+        return compare(samples[OURS], samples[NEST]) | {"seeds": self.options.seeds}
 
 
 def failed(lines: list[dict[str, Any]]) -> bool:
@@ -202,6 +201,12 @@ def summary(library: str, variant: str, lines: list[dict[str, Any]]) -> dict[str
     return out
 
 
+def save(report: dict[str, Any], rows: dict[str, dict[str, Any]], path: Path | None) -> None:
+    """Put the rows into the report, and that into its file."""
+    report["rows"] = [rows[known.name] for known in NETWORKS if known.name in rows]
+    keep.save(report, path)
+
+
 def main() -> None:
     """Measure what is asked, saving after each network."""
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -210,7 +215,7 @@ def main() -> None:
     options.add_argument("--only", default="", metavar="REGEX", help="networks named like this")
     options.add_argument("--ms", type=float, default=1000.0, help="biological time")
     options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--seeds", type=int, default=0, help="of NEST, for statistics; >= 2")
+    options.add_argument("--seeds", type=int, default=0, help="of both, for statistics; >= 2")
     options.add_argument("--quick", action="store_true", help="tiny, to see that it runs")
     options.add_argument("--out", type=Path, help="keep the JSON here, and print tables")
     chosen = options.parse_args()
@@ -228,10 +233,16 @@ def main() -> None:
     report = keep.resume(head, chosen.out)
     rows = {row["row"]: row for row in report.get("rows", [])}
     for network in NETWORKS:
-        if re.search(chosen.only, network.name) and network.name not in rows:
+        if not re.search(chosen.only, network.name):
+            continue
+        if network.name not in rows:
             rows[network.name] = bench.row(network)
-            report["rows"] = [rows[known.name] for known in NETWORKS if known.name in rows]
-            keep.save(report, chosen.out)
+            save(report, rows, chosen.out)
+        row = rows[network.name]
+        is_compared = chosen.seeds > 1 and NEST in bench.pythons and network.threads == 1
+        if is_compared and row.get("statistics", {}).get("seeds") != chosen.seeds:
+            row["statistics"] = bench.statistics(network)
+            save(report, rows, chosen.out)
     print(json.dumps(report, indent=1) if chosen.out is None else "\n".join(simulators(report)))
 
 

@@ -6,7 +6,7 @@ between the two cumulative ones.
 """
 
 import sys
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -76,13 +76,16 @@ def distance(a: Values, b: Values) -> float:
     return float(np.abs(below[0] - below[1]).max())
 
 
-def compare(ours: dict[str, Values], peers: list[dict[str, Values]]) -> dict[str, dict[str, float]]:
-    """For each statistic the median distance to a peer's runs, and the largest between two."""
+def compare(
+    ours: list[dict[str, Values]], peers: list[dict[str, Values]]
+) -> dict[str, dict[str, float]]:
+    """For each statistic, of the distances between our runs and a peer's the median, and the
+    largest between two of the peer's."""
     found = {}
-    for name, values in ours.items():
-        to_peer = float(np.median([distance(values, peer[name]) for peer in peers]))
+    for name in ours[0]:
+        to_peer = np.median([distance(a[name], b[name]) for a, b in product(ours, peers)])
         within = max(distance(a[name], b[name]) for a, b in combinations(peers, 2))
-        found[name] = {"to_peer": round(to_peer, 4), "within_peer": round(within, 4)}
+        found[name] = {"to_peer": round(float(to_peer), 4), "within_peer": round(within, 4)}
     return found
 
 

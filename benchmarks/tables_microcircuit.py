@@ -56,3 +56,57 @@ def line(report: dict[str, Any]) -> list[str]:
         f"{report['us_per_step']:.2f}",
         f"{report['memory_gib']:.1f} GiB",
     ]
+
+
+def beside_nest(report: dict[str, Any] | None) -> list[str]:
+    """Whether its spikes are NEST's, by their distributions."""
+    if report is None:
+        return [f"{MISSING}: `python benchmarks/microcircuit_statistics.py nest=PYTHON`\n"]
+    statistics, runs = report["statistics"], report["runs"]
+    rows = [
+        [
+            run["simulator"],
+            f"{run['rate_hz']:.3f} Hz",
+            f"{run['cv_isi']:.3f}",
+            f"{run['run_s']:.3g} s",
+        ]
+        for run in runs
+    ]
+    distances = ", ".join(
+        f"{name} {found['to_peer']:.4f} ({found['within_peer']:.4f})"
+        for name, found in statistics.items()
+    )
+    return [
+        f"Recorded, scale {report['scale']:g}, {report['seconds']:g} s of which the first 0.5 s "
+        f"are left out of the distributions; NEST on {report['threads']} threads of the same "
+        "machine.\n",
+        table(["simulator", "rate", "CV", "run"], rows),
+        "Kolmogorov-Smirnov distance of all neurons' distributions to NEST's, the median over "
+        f"pairs of {report['seeds']} seeds each, and in brackets the largest between NEST's own: "
+        f"{distances}.\n",
+    ]
+
+
+def several(report: dict[str, Any] | None) -> list[str]:
+    """Networks divided among GPUs."""
+    out = ["## Networks on several GPUs\n"]
+    if report is None:
+        return [*out, f"{MISSING}: `torchrun --nproc-per-node 2 benchmarks/several_gpus.py`\n"]
+    rows = [
+        [
+            row["row"],
+            f"{row['divided_s']:.3f} s",
+            f"{row['whole_s']:.3f} s",
+            f"{row['spikes']:,}",
+            "the same" if row["same_spikes"] else "NOT THE SAME",
+        ]
+        for row in report["rows"]
+    ]
+    return [
+        *out,
+        f"{report['gpus']} x {report['machine']['gpu']}; {report['date']}; {report['ms']:g} ms of "
+        f"biological time at scale {report['scale']:g}. An exchange by NCCL takes "
+        f"{report['exchange_us']:.1f} us by itself, as long as a step of a network that fits one "
+        "GPU: dividing is for those that do not.\n",
+        table(["network", f"{report['gpus']} GPUs", "1 GPU", "spikes", "are"], rows),
+    ]

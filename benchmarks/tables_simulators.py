@@ -39,8 +39,8 @@ def simulators(report: dict[str, Any] | None) -> list[str]:
     compared = [row for row in rows if "rate" in row.get("statistics", {})]
     if compared:
         out += [
-            "Kolmogorov-Smirnov distance to NEST, the median over its seeds, and in brackets the "
-            "largest between two of them:\n",
+            "Kolmogorov-Smirnov distance to NEST, the median over pairs of seeds, and in brackets "
+            "the largest between two of NEST's:\n",
             table(["network", "rate", "CV", "correlation"], [distances(row) for row in compared]),
         ]
     return out
@@ -112,4 +112,5 @@ def activity(row: dict[str, Any]) -> list[str]:
 def distances(row: dict[str, Any]) -> list[str]:
     """Ours to NEST, and NEST to NEST."""
     found = (row["statistics"][name] for name in ("rate", "cv", "correlation"))
-    return [row["row"], *(f"{one['to_peer']:.3f} ({one['within_peer']:.3f})" for one in found)]
+    name = f"{row['row']}, {row['statistics']['seeds']} seeds"
+    return [name, *(f"{one['to_peer']:.3f} ({one['within_peer']:.3f})" for one in found)]

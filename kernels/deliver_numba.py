@@ -79,7 +79,9 @@ def deliver(place, weight, ring, is_spread):
         for part in range(parts * thread, parts * (thread + 1)):
             starts = cuts + 8 * sources * part
             stops = starts + 8 * sources
-            for other in range(threads):
+            for turn in range(threads):
+                # Its own first, which it has just written.
+                other = (thread + turn) % threads
                 spikes = lists + 8 * length * other
                 many = load_int64(counts, APART * other)
                 for k in range(many):

@@ -330,15 +330,17 @@ class CpuEngine:
         met = np.zeros(1, np.int64)
 
         def work(thread: int) -> None:
-            begin, end, address = first, first + steps, rows.ctypes.data
-            count, arrived = len(rows), met.ctypes.data
+            begin, end, address = first, first + steps, rows[thread].ctypes.data
+            count, arrived = len(rows[thread]), met.ctypes.data
             drive(address, count, self.block, begin, end, thread, self.threads, arrived)
 
         # Threads of their own: those of a pool might be busy with others that wait for these.
+        self._tables.own.hand_out()
         others = [Thread(target=work, args=(thread,)) for thread in range(1, self.threads)]
         for other in others:
             other.start()
         work(0)
         for other in others:
             other.join()
+        self._tables.own.take_back()
         self._tables.calls.check()

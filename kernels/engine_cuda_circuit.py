@@ -46,7 +46,7 @@ Part = TypeVar("Part")
 RECORDERS = SpikeRecorder | StateRecorder
 BLOCKS, NEAR_BLOCKS, MOST_BLOCKS = 4, 2, 16
 """Blocks of a multiprocessor that deliver to a layer, what is due soon if that is apart, to all."""
-SLOTS = 4
+SLOTS = 3
 """Of sums, where what is due later is delivered a step ahead: two are added to, one is read."""
 LAYERS = 16
 """That one launch delivers to."""

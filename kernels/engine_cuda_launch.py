@@ -14,7 +14,7 @@ from spikesim.kernels import cupy_module
 from spikesim.kernels.print_update import THREADS
 
 REPLAYED = 32
-"""Steps of a graph."""
+"""Steps of a graph, at most; rows of plastic synapses may catch up after as many."""
 NOW, PASSED_ON, FIRST, TRAINS = range(4)
 """What a clock holds: the step, twice (see ``Clock`` in ``cuda/engine.cuh``), the step of row 0 of
 all that is recorded, and of each train of given spikes the place of the next one."""

@@ -65,8 +65,10 @@ class CudaEngine:
             self.pending: Pending = pending
             self._records = Records(operations, self.circuit)
         self._steps: dict[tuple[int, int], Step] = {}
-        self._numbers = torch.zeros(REPLAYED, dtype=torch.int64, device=device)
-        """Of the steps of a graph in which some run beside others."""
+        self._replayed = REPLAYED - REPLAYED % self.circuit.period
+        """Steps of a graph."""
+        self._numbers = torch.zeros(self._replayed, dtype=torch.int64, device=device)
+        """Of these, where some run beside others."""
         self._end = 0
         """Of the part of a run that is enqueued."""
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -142,7 +144,8 @@ class CudaEngine:
 
     def _enqueue(self, first: int, steps: int) -> None:
         end, period = first + steps, self.circuit.period
-        if self.device.type == "cuda" and steps > REPLAYED + period:
+        replayed = self._replayed
+        if self.device.type == "cuda" and steps > replayed + period:
             # Outside of a graph first, so that its kernels are loaded.
             lead = -first % period or (0 if self._graph else period)
             self._once(first, lead)
@@ -150,10 +153,10 @@ class CudaEngine:
             if self._graph is None:
                 self._graph = self._captured(first)
             if self.circuit.is_ahead:
-                self._numbers.copy_(torch.arange(first, first + REPLAYED))
-            for _ in range((end - first) // REPLAYED):
+                self._numbers.copy_(torch.arange(first, first + replayed))
+            for _ in range((end - first) // replayed):
                 self._graph.replay()
-                first += REPLAYED
+                first += replayed
             self.circuit.clock[NOW] = first
         while first < end:
             self._once(first, min(end - first, REPLAYED))
@@ -189,7 +192,7 @@ class CudaEngine:
 
     def _captured(self, first: int) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
-        steps = [self._step(step).launches for step in range(first, first + REPLAYED)]
+        steps = [self._step(step).launches for step in range(first, first + self._replayed)]
         # NCCL asks for its events in a thread of its own, which must not end the capture.
         # What waits for nothing is to leave the processors to what others wait for.
         stream: torch.cuda.Stream = torch.cuda.Stream(self.device, priority=-1)  # type: ignore[no-untyped-call]
@@ -198,7 +201,7 @@ class CudaEngine:
                 overlapped(steps, self._numbers)
                 self.circuit.plastics.catch_up(self._numbers)
             else:
-                self._once(first, REPLAYED)
+                self._once(first, self._replayed)
         return graph
 
     def _chosen(self) -> "torch.cuda.device | nullcontext[None]":

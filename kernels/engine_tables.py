@@ -41,6 +41,7 @@ from spikesim.kernels.engine import (
     StateRecorder,
 )
 from spikesim.kernels.engine_calls import Calls
+from spikesim.kernels.engine_own import OwnRings, rings_of
 from spikesim.kernels.engine_rows import Row, row_of, waits
 from spikesim.kernels.exchange import Exchanged
 from spikesim.kernels.numba_backend import imported, stamp
@@ -82,9 +83,14 @@ class Tables:
         self.calls = Calls()
         self._rows = [self._lowered(operation) for operation in operations]
         self._means = [getattr(operation, "mean_per_step", None) for operation in operations]
+        # Sums are fed back by one thread to the neurons of all.
+        is_shared = threads == 1 or any(row.is_alone for found in self._rows for row in found)
+        rings = [] if is_shared else rings_of(operations)
+        self.own = OwnRings(rings, [self._ranges(ring.shape[1]) for ring in rings])
 
-    def rows(self) -> NDArray[np.int64]:
-        """``[rows, 3]`` for :func:`~spikesim.kernels.engine_numba.drive`, as things are now."""
+    def rows(self) -> list[NDArray[np.int64]]:
+        """For each thread ``[rows, 3]`` for :func:`~spikesim.kernels.engine_numba.drive`, as things
+        are now; they hold as long as no others are asked for."""
         for i, operation in enumerate(self._operations):
             mean = getattr(operation, "mean_per_step", None)
             if isinstance(operation, RECORDERS) or mean is not self._means[i]:
@@ -93,11 +99,16 @@ class Tables:
             plastic_tables.forget(delivery, table)
         rows = [row for found in self._rows for row in found]
         before = waits(rows) if self._threads > 1 else [False] * len(rows)
-        entries = [
-            (row.function.address, row.table.ctypes.data, wait)
-            for row, wait in zip(rows, before, strict=True)
-        ]
-        return np.array(entries, np.int64).reshape(-1, 3)
+        found = []
+        for thread in range(self._threads):
+            own = self.own.of(thread)
+            tables = [row.table(thread, own) for row in rows]
+            entries = [
+                (row.function.address, table.ctypes.data, wait)
+                for row, table, wait in zip(rows, tables, before, strict=True)
+            ]
+            found.append(np.array(entries, np.int64).reshape(-1, 3))
+        return found
 
     def _lowered(self, operation: Operation) -> list[Row]:
         match operation:
@@ -147,7 +158,7 @@ class Tables:
     def _call(self, call: Call) -> Row:
         address, kept = self.calls.operation(call)
         row = row_of(engine_numba.by_first, address)
-        row.kept, row.is_alone = (*row.kept, kept), True
+        row.kept, row.is_alone = kept, True
         return row
 
     def _bits(self, source: Source) -> tuple[int | Array, ...]:

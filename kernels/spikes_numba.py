@@ -4,10 +4,21 @@ Importing this module imports numba, so it is imported inside functions.
 """
 # mypy: disable-error-code="no-untyped-def"
 
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 from numpy import int32, uint64
 
 from spikesim.kernels.engine_numba import lowest
+
+
+@intrinsic
+def ones(typing, bits):
+    """How many bits are 1."""
+
+    def code(context, builder, signature, args):
+        return builder.zext(builder.ctpop(args[0]), context.get_value_type(types.int64))
+
+    return types.int64(types.uint32), code
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -16,10 +27,7 @@ def count_rows(bits, out):
     for row in range(len(bits)):
         count = 0
         for word in bits[row]:
-            left = uint64(word)
-            while left:
-                left &= left - uint64(1)
-                count += 1
+            count += ones(word)
         out[row] = count
 
 

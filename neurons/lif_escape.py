@@ -25,7 +25,7 @@ class LIFEscape(LIFExp):
         delta_u: width :math:`\Delta` of the threshold, mV.
         tau_m: membrane time constant, ms.
         tau_ex: time constant of ``i_ex``, ms.
-        tau_in: time constant of ``i_in``, ms.
+        tau_in: time constant of ``i_in``, ms; ``None`` for one current of both signs.
         c_m: capacitance, pF.
         e_l: resting potential, mV; ``v`` starts there.
         v_threshold: soft threshold :math:`\theta`, mV.
@@ -38,7 +38,7 @@ class LIFEscape(LIFExp):
 
     Shape: inputs ``excitatory``, ``inhibitory`` (pA; weights keep their sign) and ``current`` (pA)
     ``[T, B, ...]`` -> spikes ``[T, B, ...]``, each 0 or 1; states ``v`` (mV), ``i_ex`` and ``i_in``
-    (pA) ``[B, ...]``, and ``wait`` (steps) when refractory.
+    (pA) ``[B, ...]``, and ``wait`` (steps) when refractory; without ``tau_in`` as for its base.
 
     Raises:
         UserError: a parameter out of its range, named with its value.
@@ -62,7 +62,7 @@ class LIFEscape(LIFExp):
         delta_u: Number = 2.0,
         tau_m: Number = 10.0,
         tau_ex: Number = 2.0,
-        tau_in: Number = 2.0,
+        tau_in: Number | None = 2.0,
         c_m: Number = 250.0,
         e_l: Number = -70.0,
         v_threshold: Number = -55.0,

@@ -21,7 +21,8 @@ class LIFExp(LinearLIF):
     Args:
         tau_m: membrane time constant, ms.
         tau_ex: time constant of ``i_ex``, ms; may equal ``tau_m``.
-        tau_in: time constant of ``i_in``, ms.
+        tau_in: time constant of ``i_in``, ms; ``None`` where it is that of ``i_ex``: weights of
+            both signs then add to one current ``i_syn``, which takes less memory and time.
         c_m: capacitance, pF.
         e_l: resting potential, mV; ``v`` starts there.
         v_threshold: firing threshold, mV.
@@ -37,7 +38,8 @@ class LIFExp(LinearLIF):
 
     Shape: inputs ``excitatory``, ``inhibitory`` (pA; weights keep their sign) and ``current`` (pA)
     ``[T, B, ...]`` -> spikes ``[T, B, ...]``, each 0 or 1; states ``v`` (mV), ``i_ex`` and ``i_in``
-    (pA) ``[B, ...]``, and ``wait`` (steps) when refractory.
+    (pA) ``[B, ...]``, and ``wait`` (steps) when refractory. Without ``tau_in``: inputs ``synaptic``
+    and ``current``, states ``v`` and ``i_syn``.
 
     Raises:
         UserError: a parameter out of its range, named with its value.
@@ -53,14 +55,14 @@ class LIFExp(LinearLIF):
     [0.0, 0.6065, 0.7358]
     """
 
-    inputs = ("excitatory", "inhibitory", "current")
-    states = ("v", "i_ex", "i_in")
+    inputs: tuple[str, ...] = ("excitatory", "inhibitory", "current")
+    states: tuple[str, ...] = ("v", "i_ex", "i_in")
 
     def __init__(
         self,
         tau_m: Number = 10.0,
         tau_ex: Number = 2.0,
-        tau_in: Number = 2.0,
+        tau_in: Number | None = 2.0,
         c_m: Number = 250.0,
         e_l: Number = -70.0,
         v_threshold: Number = -55.0,
@@ -79,19 +81,26 @@ class LIFExp(LinearLIF):
         )
         self.add_parameter("tau_ex", tau_ex, Positive())
         self.add_parameter("tau_in", tau_in, Positive())
+        self._is_one = tau_in is None
+        if self._is_one:
+            self.inputs = ("synaptic", "current")
+            self.states = ("v", "i_syn", *self.states[3:])
 
     def derived(self, p: Named) -> dict[str, Number]:
         """What a step leaves of the currents, and the mV that each pA gives."""
-        return {
-            **super().derived(p),
-            "left_ex": decay(self.dt, p.tau_ex),
-            "left_in": decay(self.dt, p.tau_in),
-            "v_per_ex": from_exponential(self.dt, p.tau_m, p.tau_ex, p.c_m),
-            "v_per_in": from_exponential(self.dt, p.tau_m, p.tau_in, p.c_m),
-        }
+        numbers = super().derived(p)
+        for short in ("ex",) if self._is_one else ("ex", "in"):
+            tau = p[f"tau_{short}"]
+            numbers[f"left_{short}"] = decay(self.dt, tau)
+            numbers[f"v_per_{short}"] = from_exponential(self.dt, p.tau_m, tau, p.c_m)
+        return numbers
 
     def step(self, state: Named, inputs: Named, p: Named) -> tuple[Named, Tensor]:
         """One step; see the class."""
+        if self._is_one:
+            v = self.charged(state, inputs, state.i_syn * p.v_per_ex, p)
+            i_syn = state.i_syn * p.left_ex + inputs.synaptic
+            return self.fire(state.replace(i_syn=i_syn), v, p)
         gained = state.i_ex * p.v_per_ex + state.i_in * p.v_per_in
         v = self.charged(state, inputs, gained, p)
         i_ex = state.i_ex * p.left_ex + inputs.excitatory

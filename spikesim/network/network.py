@@ -249,7 +249,7 @@ class Network(Parts):
         machine = self._built()
         if self._player is not None:
             self._player.fetch(self.step)
-        machine.catch_up()
+            machine.catch_up()
         return whole_state(self.step, machine.arrays(), machine.divisions())
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:

@@ -7,11 +7,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spikesim.errors import UserError, nearest
+from spikesim.kernels.threads import share
 from spikesim.network.distributed import gather
 from spikesim.network.grid import period
 from spikesim.network.population import Group, Population, Real, spikes_only
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+_COUNTED = 1 << 16
+"""Words of spikes whose senders are listed at once."""
 
 
 class Probe:
@@ -111,6 +115,31 @@ class SpikeProbe(Probe):
         """Mean rate of the neurons watched, Hz; 0 before anything is recorded."""
         seconds = self.duration * 1e-3 * np.unique(self.neurons).size
         return len(self) / seconds if seconds else 0.0
+
+
+class SpikeCountProbe(Probe):
+    """How often each neuron of a group spiked, ``counts``: a number a neuron, however long."""
+
+    def __init__(self, group: Group, dt: float, step: int) -> None:
+        super().__init__(group, None, dt, step)
+        self.counts: NDArray[np.int64]
+        self.clear()
+
+    def take(self, bits: NDArray[np.uint32]) -> None:
+        """Count the spikes of the next steps, ``[steps, words]``."""
+        rows = max(_COUNTED // max(bits.shape[1], 1), 1)
+        for first in range(0, len(bits), rows):
+            _, senders = decoded(bits[first : first + rows], 0, self.group.share.first)
+            self.counts += np.bincount(senders, minlength=self.group.size)
+        self.step += len(bits)
+
+    def clear(self) -> None:
+        """Forget what was counted so far."""
+        super().clear()
+        self.counts = np.zeros(self.group.size, np.int64)
+
+    def _merge(self, own: Self) -> None:
+        self.counts = np.sum(gather(self.group.share.world, own.counts), axis=0)
 
 
 class SampledProbe(Probe):
@@ -251,9 +280,15 @@ def decoded(
     """
     from spikesim.kernels.spikes_numba import list_rows
 
-    count = int(_ones(bits).sum())
-    steps, neurons = np.empty(count, np.int64), np.empty(count, np.int32)
-    list_rows(bits, step, neuron, steps, neurons)
+    ends = np.append(0, np.cumsum(_ones(bits)))
+    steps, neurons = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.int32)
+
+    def work(first: int, stop: int) -> None:
+        part = slice(ends[first], ends[stop])
+        list_rows(bits[first:stop], step + first, neuron, steps[part], neurons[part])
+
+    rows, words = bits.shape
+    share(work, rows, max(words, 1), 1)  # a process may have no neuron of a group
     return steps, neurons
 
 

@@ -27,7 +27,13 @@ from spikesim.network.build import Machine, Stage, renew
 from spikesim.network.distributed import Together, at_end
 from spikesim.network.plasticity.probe import WeightProbe
 from spikesim.network.population import Group
-from spikesim.network.probe import Probe, RateProbe, SpikeProbe, StateProbe
+from spikesim.network.probe import (
+    Probe,
+    RateProbe,
+    SpikeCountProbe,
+    SpikeProbe,
+    StateProbe,
+)
 from spikesim.network.readout import ReadoutProbe
 from spikesim.world import World
 
@@ -189,7 +195,7 @@ class Player:
                 probe.take(self.machine.sums[probe.readout].values)
             elif isinstance(probe, StateProbe):
                 probe.take(self._states[probe].values)
-            elif isinstance(probe, SpikeProbe | RateProbe):
+            elif isinstance(probe, SpikeProbe | SpikeCountProbe | RateProbe):
                 probe.take(self._spikes[probe.group].bits)
 
 

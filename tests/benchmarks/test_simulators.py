@@ -107,5 +107,5 @@ def test_distances_are_of_kolmogorov_and_smirnov(modules: Modules) -> None:
     assert statistics.distance(a, b) == pytest.approx(by_hand, abs=0.004)
     assert statistics.distance(a, a) == 0.0
     assert statistics.distance(a, a[:0]) == 1.0
-    found = statistics.compare({"rate": b}, [{"rate": a}, {"rate": a[:200]}])["rate"]
+    found = statistics.compare([{"rate": b}], [{"rate": a}, {"rate": a[:200]}])["rate"]
     assert found["within_peer"] < 0.1 < 0.3 < found["to_peer"]

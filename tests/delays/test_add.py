@@ -77,7 +77,7 @@ def test_energy_counts_spikes_that_arrive() -> None:
         expected += int((t + layer.delay[:, i].round() < 10).sum())
     report = estimate(nn.Sequential(layer), [x])
     (line,) = report.layers
-    assert (line.kind, line.values) == ("linear", "binary")
+    assert (line.kind, line.values) == ("delay", "binary")
     assert line.effective_acs == expected / 4
     assert line.macs == 3 * 2 * 2 * 10
     assert line.ann_macs == 3 * 2 * 2
@@ -92,7 +92,7 @@ def test_energy_of_a_convolution_and_of_recurrent_spikes() -> None:
     x = (torch.rand(6, 2, 2, 5, 5) < 0.3).float()
     conv.weight.data.fill_(1.0)
     (line,) = estimate(nn.Sequential(conv), [x]).layers
-    assert line.kind == "conv"
+    assert line.kind == "delay"
     # Every weight is 1, so outputs count the operations.
     assert line.effective_acs == pytest.approx(conv(x).double().sum().item() / 2)
     recurrent = DelayedRecurrent(LIF(), 4, max_delay=3).eval()

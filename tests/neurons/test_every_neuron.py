@@ -64,6 +64,7 @@ NEURONS: dict[str, Callable[..., Neuron]] = {
     "LIFDelta": LIFDelta,
     "LIFExp": LIFExp,
     "LIFExp at once": lambda **k: LIFExp(tau_ex=10.0, t_ref=0.0, **k),
+    "LIFExp one current": lambda **k: LIFExp(tau_in=None, **k),
     "LIFAlpha": LIFAlpha,
     "LIFCondExp": LIFCondExp,
     "ALIFCondExp": lambda **k: ALIFCondExp(v_threshold=-60.0, theta_plus=2.0, **k),

@@ -149,6 +149,22 @@ def test_arrays_of_numpy_keep_their_precision() -> None:
     assert (alone.trace(one)["v"] - v[..., 1:]).abs().max() <= TOLERANCE[torch.float64]
 
 
+def test_one_current_of_both_signs_is_the_sum_of_two() -> None:
+    generator = torch.Generator().manual_seed(7)
+    x = silent(80, 2, 5)
+    weights = 300.0 * torch.randn(80, 2, 5, generator=generator, dtype=torch.float64)
+    x |= {"excitatory": weights.clamp(min=0.0), "inhibitory": weights.clamp(max=0.0)}
+    neuron = LIFExp(tau_ex=3.0, tau_in=3.0, v_threshold=-68.0)
+    two = neuron.trace(given(neuron, x))
+    one = LIFExp(tau_ex=3.0, tau_in=None, v_threshold=-68.0).trace(
+        {"synaptic": weights, "current": x["current"]}
+    )
+    assert torch.equal(two["output"], one["output"])
+    assert 5 < int(one["output"].sum()) < 200
+    for ours, other in ((one["v"], two["v"]), (one["i_syn"], two["i_ex"] + two["i_in"])):
+        assert (ours - other).abs().max() < 1e-11
+
+
 @KINDS
 def test_steps_of_all_lengths_agree_at_common_times(kind: type[LinearLIF]) -> None:
     """Spikes at whole ms: the grid changes nothing but the number of points between."""

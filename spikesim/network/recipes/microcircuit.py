@@ -99,7 +99,7 @@ def microcircuit(
             LIFExp(
                 tau_m=TAU_M,
                 tau_ex=TAU_SYN,
-                tau_in=TAU_SYN,
+                tau_in=None,
                 c_m=C_M,
                 e_l=-65.0,
                 v_threshold=-50.0,

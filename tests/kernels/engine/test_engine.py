@@ -145,7 +145,7 @@ def test_float64_divides_as_well(make: Any) -> None:
 def test_threads_wait_where_lists_of_spikes_change_hands(make: Any) -> None:
     whole = network(make, block=8)
     tables = engine_tables.Tables(whole.operations, 8, 2)
-    waits = tables.rows()[:, 2]
+    waits = tables.rows()[0][:, 2]
     rows = [row for found in tables._rows for row in found]
     waiting = [
         "write" if row.writes is not None else "read" if row.reads is not None else ""
@@ -154,7 +154,7 @@ def test_threads_wait_where_lists_of_spikes_change_hands(make: Any) -> None:
     ]
     # One before the first list of a block is written anew, one before the first is read.
     assert waiting == ["write", "read"]
-    assert not engine_tables.Tables(whole.operations, 8, 1).rows()[:, 2].any()
+    assert not engine_tables.Tables(whole.operations, 8, 1).rows()[0][:, 2].any()
 
 
 def one(make: Any, **changed: Any) -> Callable[[], CpuEngine]:

@@ -170,3 +170,14 @@ def test_a_gpu_is_refused_with_the_cure() -> None:
             plasticity=EProp(w_max=1.0),
             modulator=None,
         )
+
+
+def test_a_state_may_be_asked_for_before_the_first_run() -> None:
+    one, two = recurrent(), recurrent()
+    first = one.state_dict()
+    one.run(40.0)
+    two.load_state_dict(first)
+    two.run(40.0)
+    found, expected = two.state_dict(), one.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
