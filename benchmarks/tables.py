@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tables_delays import delays
+from tables_energy import energy
 from tables_memory import memory
-from tables_microcircuit import microcircuit
+from tables_microcircuit import beside_nest, microcircuit, several
 from tables_neurons import neurons_on_cpu, neurons_on_gpu
 from tables_plastic import plastic
 from tables_simulators import simulators
@@ -29,15 +30,18 @@ every way that was tried, spreads, firing rates, versions and settings.
 | `neurons.py` | one layer, forward and backward | `neurons_h200.json`, `neurons_cpu.json` |
 | `memory.py` | what a layer needs beyond input, output and their gradients | `memory_h200.json` |
 | `training_step.py` | a whole training step of Spikformer 2-256 | `training_step_h200.json` |
+| `energy.py` | counting operations, joules of a training step | `energy_h200.json` |
 | `delays.py` | synapses with delays, beside dense convolutions | `delays_*.json` |
 | `attention.py` | the products of spikes in attention | `attention_h200.json` |
 | `simulators.py` | whole networks beside NEST and Brian2 | `simulators_cpu.json` |
 | `microcircuit_gpu.py` | a cortical microcircuit, and eight at once | `microcircuit_h200*.json` |
+| `microcircuit_statistics.py` | its spikes beside NEST's | `microcircuit_h200_statistics.json` |
+| `several_gpus.py` | networks divided among GPUs | `several_h200.json` |
 | `plastic_gpu.py` | Brunel's network, static and with STDP | `plastic_h200.json` |
 | `event_loading.py` | recordings to batches | `event_loading_nmnist.json` |
 | `model_h200.py` | the CIFAR10-DVS model, plain torch reference | `model_h200.json` |
 
-All but the last five take `--device cpu --quick` to see that they run (`simulators.py --quick`),
+All but the last seven take `--device cpu --quick` to see that they run (`simulators.py --quick`),
 and `--out FILE` for the JSON, which the same command again completes where a run was cut. The
 peers: `pip install --no-deps -r requirements-peers.txt`; NEST and Brian2 each in an environment of
 its own, `requirements-nest.txt` and `requirements-brian.txt` of this folder. A ratio is one of two
@@ -54,11 +58,14 @@ def readme(results: Path = HERE / "results") -> str:
         *memory(read(results, "memory_h200")),
         *delays(read(results, "delays_h200"), read(results, "delays_cpu")),
         *training_step(read(results, "training_step_h200")),
+        *energy(read(results, "energy_h200")),
         *simulators(read(results, "simulators_cpu")),
         *microcircuit(
             read(results, "microcircuit_h200"), read(results, "microcircuit_h200_batch8")
         ),
+        *beside_nest(read(results, "microcircuit_h200_statistics")),
         *plastic(read(results, "plastic_h200")),
+        *several(read(results, "several_h200")),
     ]
     return "\n".join(parts)
 

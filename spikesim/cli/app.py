@@ -10,6 +10,7 @@ from spikesim import __version__
 from spikesim.cli import (
     datasets,
     doctor,
+    energy,
     evaluate,
     models,
     predict,
@@ -32,6 +33,7 @@ app.command("train", epilog=EXIT_CODES)(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("report")(report.report)
+app.command("energy", epilog=EXIT_CODES)(energy.energy)
 app.command("simulate", epilog=EXIT_CODES)(simulate.simulate)
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(models.app, name="models")

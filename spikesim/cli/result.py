@@ -20,14 +20,18 @@ def accuracy_line(values: Mapping[str, Any]) -> str:
 
 def result_text(run: Path, values: Mapping[str, Any]) -> str:
     """What a finished training adds to the accuracy; ``values`` as in ``result.json``."""
+    from spikesim.energy.units import joule  # torch is behind it
+
     energy = values["energy"]
     text = (
         f"epochs {values['epochs']}, seed {values['seed']}, {values['parameters']:,} parameters, "
         f"{values['seconds']:.0f} s of training\n"
     )
-    if energy.get("snn_uj"):
+    for name, charge in list(energy.get("models", {}).items())[:2]:
+        low, high = map(joule, charge["interval"])
+        beside = ", ".join(f"{joule(a['joules'])} as {b}" for b, a in charge["baselines"].items())
         text += (
-            f"energy {energy['snn_uj']:.3g} uJ a recording, {energy['ann_uj']:.3g} uJ as a plain "
-            "network (operations alone, 45 nm)\n"
+            f"energy {joule(charge['joules'])} a recording ({low} to {high}), {beside} "
+            f"({name}: {charge['title']})\n"
         )
     return text + f"everything is in {run}"

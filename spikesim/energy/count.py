@@ -1,158 +1,238 @@
-"""How many operations one call of one layer is: dense, and without a zero factor.
+"""Count what a model does on data."""
 
-An operation is one weight (or one factor of a product of activations) meeting one input. Counts
-are sums of integers in float64, exact up to 2**53.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
-from spikesim.attention import SDSA, SSA
+from spikesim.energy.layer import Counts, LayerCounts
+from spikesim.energy.ledger import Line
+from spikesim.energy.neurons import fresh, is_neuron, kept_states
+from spikesim.energy.replay import Batches
+from spikesim.energy.rules import Costs, checked
+from spikesim.energy.steps import Layout, Timing
+from spikesim.energy.watch import Watcher
+from spikesim.errors import UserError, nearest
+from spikesim.probe import evaluating
 
-BINARY, INTEGER, REAL = 0, 1, 2
-VALUES = ("binary", "integer", "real")
+if TYPE_CHECKING:
+    from spikesim.network import Network
 
-Conv: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
-Weighted: TypeAlias = nn.Linear | Conv
-CONVS: tuple[type[Conv], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Data: TypeAlias = Tensor | Iterable[Any]
+"""One batch ``[T, B, ...]``, or batches of it, alone or as the first of a tuple."""
 
-
-@dataclass(frozen=True)
-class Operations:
-    """Operations of one call, over the whole batch.
-
-    Attributes:
-        part: which product of the module, empty for its only one.
-        dense: operations, zero or not.
-        effective: operations in which no factor is zero.
-        values: ``BINARY`` if an accumulation is enough, else ``INTEGER`` or ``REAL``.
-        nonzero: non-zero inputs.
-        elements: inputs.
-    """
-
-    part: str
-    dense: float
-    effective: float
-    values: int
-    nonzero: float
-    elements: float
+MERGED = ("elementwise", "pool", "norm")
+"""Kinds of which a module has one line."""
 
 
-Rule = Callable[[Any, tuple[Any, ...], Any], Sequence[Operations]]
+def count(
+    model: "nn.Module | Network",
+    data: Data | float,
+    *,
+    forward: Callable[[Any, Tensor], Any] | None = None,
+    reset: Callable[[Any], object] | None = None,
+    layout: Layout = "TB",
+    steps: int | None = None,
+    fold_batch_norm: bool = True,
+    costs: Costs | Iterable[tuple[type[nn.Module], Any]] = (),
+    each_call: bool = False,
+    cuda_graph: bool = False,
+) -> Counts:
+    """Run a model in evaluation mode and count all that it does.
 
-
-def values_of(x: Tensor) -> int:
-    """What the elements are: only 0 and 1, whole numbers, or any number."""
-    if bool(((x == 0) | (x == 1)).all()):
-        return BINARY
-    return INTEGER if bool((x == x.round()).all()) else REAL
-
-
-def fan_out(layer: Weighted, shape: Sequence[int], *, dense: bool) -> Tensor:
-    """How many non-zero weights (``dense``: weights) each element of one input meets.
+    Any torch model will do: every operation of torch is seen, in modules or outside of them, and
+    neurons of spikesim, SpikingJelly, snnTorch and Norse are known. The model, its mode and its
+    states are afterwards as before. Nothing waits for a GPU until all batches have run.
 
     Args:
-        layer: a linear or convolutional layer.
-        shape: of one sample: ``[F]``, or ``[C, ...]`` with the spatial size.
+        model: any module; or a network of :mod:`spikesim.network`, see
+            :func:`~spikesim.energy.network.count_network`.
+        data: a batch ``[T, B, ...]``, or an iterable of batches, each alone or with targets; of a
+            network, the time to run it for, ms.
+        forward: how a batch is run, where ``model(x)`` is not it: ``forward(model, x)``.
+        reset: called with the model before each batch. Neurons that keep a state are reset anyway.
+        layout: of the batches: ``"TB"`` time first, ``"BT"`` samples first, ``"B"`` without time.
+        steps: ``T``, where the model itself repeats what it is given.
+        fold_batch_norm: whether batch norm disappears in its neighbour, else it costs a
+            multiplication and an addition a value.
+        costs: module types and their rules for this call, as for
+            :func:`~spikesim.energy.register`.
+        each_call: decide as NeuroBench does: a call accumulates if all that entered it was -1, 0
+            or 1. Otherwise a layer does if all that ever entered it was 0 or 1.
+        cuda_graph: from the second batch of a shape on, replay model and counting as one CUDA
+            graph: the same counts, in a fraction of the time where launches take most of it. What
+            products give is looked at for NaN in the first batch of a shape, what enters layers in
+            all.
+
+    Returns:
+        Means per sample, summed over its steps. An operation that is neither known nor free is in
+        ``uncovered``.
+
+    Raises:
+        UserError: no data, data of another shape, or a layer that gives NaN, which is named.
+        BackendError: ``cuda_graph`` for a model that is on no GPU, or cannot be captured.
+
+    >>> counts = count(nn.Linear(3, 2, bias=False), torch.tensor([1.0, 0.0, 1.0]).expand(4, 1, 3))
+    >>> counts.total("macs"), counts.total("effective_acs"), counts.layers[0].spikes_per_step
+    (24.0, 16.0, (2.0, 2.0, 2.0, 2.0))
     """
-    weight = layer.weight.detach()
-    mask = torch.ones_like(weight, dtype=torch.float64) if dense else (weight != 0).double()
-    if isinstance(layer, nn.Linear):
-        return mask.sum(0)
-    base = next(conv for conv in CONVS if isinstance(layer, conv))
-    # Summed over its outputs, a convolution is a depthwise one; the gradient of the sum of that
-    # one's output says how often each input is used, whatever the stride, dilation or padding.
-    channels, groups = layer.in_channels, layer.groups
-    depthwise = base(
-        channels,
-        channels,
-        layer.kernel_size,  # type: ignore[arg-type]
-        layer.stride,  # type: ignore[arg-type]
-        layer.padding,  # type: ignore[arg-type]
-        layer.dilation,  # type: ignore[arg-type]
-        groups=channels,
-        bias=False,
-        padding_mode=layer.padding_mode,
-        device=weight.device,
-        dtype=torch.float64,
+    if not isinstance(model, nn.Module):
+        return _of_network(model, data)
+    if isinstance(data, int | float):
+        raise UserError(f"a model is counted on batches [T, B, ...], got {data!r}")
+    if layout not in get_args(Layout):
+        raise UserError(f"no layout {layout!r} of data{nearest(layout, get_args(Layout))}")
+    if steps is not None and steps < 1:
+        raise UserError(f"steps must be >= 1, got {steps}")
+    watcher = Watcher(model, checked(costs), fold_batch_norm=fold_batch_norm, each_call=each_call)
+    batches = Batches(watcher, partial(run_model, model, forward), cuda_graph=cuda_graph)
+    samples, found = 0, steps or 0
+    given: list[Tensor] = []
+    with evaluating(model), fresh(model) as first_state:
+        for batch in [data] if isinstance(data, Tensor) else data:
+            x = _batch(batch, layout)
+            T = x.shape[layout.index("T")] if "T" in layout else 1
+            if steps is None and found not in (0, T):
+                raise UserError(f"batches have {found} and {T} steps; give one T in [T, B, ...]")
+            found, B = steps or T, x.shape[layout.index("B")]
+            x = _as_the_model(x, model)
+            if x.is_floating_point():
+                given.append(x.isnan().any())
+            first_state()
+            if reset is not None:
+                reset(model)
+            batches.count(x, Timing(found, B, layout, x.dim(), {found}))
+            samples += B
+    if not samples:
+        raise UserError("no batch to measure energy on; give at least one [T, B, ...]")
+    batches.finish()
+    _check_numbers(model, given)
+    layers = [*_layers(watcher, samples, found, each_call=each_call), *_unused(model, watcher)]
+    return Counts(
+        layers=tuple(layers),
+        samples=samples,
+        steps=found,
+        uncovered=tuple(_uncovered(watcher)),
+        notes=tuple(_notes(layers)),
+        parameters=sum(p.numel() for p in model.parameters()),
+        footprint=_footprint(model),
     )
-    per_input = mask.view(groups, -1, *mask.shape[1:]).sum(1).reshape(channels, 1, *mask.shape[2:])
-    x = torch.zeros(1, *shape, dtype=torch.float64, device=weight.device, requires_grad=True)
-    with torch.enable_grad():
-        used = torch.func.functional_call(depthwise, {"weight": per_input}, (x,)).sum()
-        (gradient,) = torch.autograd.grad(used, x)
-    return gradient[0]
 
 
-def count_layer(layer: Weighted, inputs: tuple[Any, ...], output: Any) -> list[Operations]:
-    """A linear or convolutional layer: each non-zero input times its fan-out."""
-    x: Tensor = inputs[0]
-    dims = 1 if isinstance(layer, nn.Linear) else 1 + len(layer.kernel_size)
-    rows = x.reshape(-1, *x.shape[-dims:])
-    active = (rows != 0).sum(0, dtype=torch.float64)
-    shape = rows.shape[1:]
-    return [
-        Operations(
-            part="",
-            dense=float(fan_out(layer, shape, dense=True).sum()) * rows.shape[0],
-            effective=float((active * fan_out(layer, shape, dense=False)).sum()),
-            values=values_of(x),
-            nonzero=float(active.sum()),
-            elements=x.numel(),
+def _of_network(network: Any, ms: Any) -> Counts:
+    from spikesim.energy.network import count_network  # models need no simulator
+    from spikesim.network import Network
+
+    if not isinstance(network, Network):
+        raise UserError(
+            f"what is counted is a torch.nn.Module or a spikesim.network.Network, got "
+            f"{type(network).__name__}"
         )
-    ]
+    if not isinstance(ms, int | float):
+        raise UserError(f"a network is counted over a time in ms, got {type(ms).__name__}")
+    return count_network(network, ms)
 
 
-def count_product(part: str, a: Tensor, b: Tensor) -> Operations:
-    """A matrix product ``a [..., I, K] @ b [..., K, J]`` of activations.
-
-    One binary factor is enough to accumulate: it says which elements of the other to add.
-    """
-    columns = (a != 0).sum(-2, dtype=torch.float64)  # [..., K]
-    rows = (b != 0).sum(-1, dtype=torch.float64)  # [..., K]
-    return Operations(
-        part=part,
-        dense=float(a.numel() * b.shape[-1]),
-        effective=float((columns * rows).sum()),
-        values=min(values_of(a), values_of(b)),
-        nonzero=float(columns.sum() + rows.sum()),
-        elements=a.numel() + b.numel(),
-    )
+def run_model(model: nn.Module, forward: Callable[[Any, Tensor], Any] | None, x: Tensor) -> None:
+    """One batch; where operations were called is looked for no further out than here."""
+    _ = model(x) if forward is None else forward(model, x)
 
 
-def count_ssa(ssa: SSA, inputs: tuple[Any, ...], output: Any) -> list[Operations]:
-    """Both products of spiking self-attention, in the order that ran; its scale is free."""
-    q, k, v = inputs
-    if ssa.tokens_first(q.shape[-2], q.shape[-1]):
-        scores = q @ k.mT
-        return [count_product("QK^T", q, k.mT), count_product("(QK^T)V", scores, v)]
-    summary = k.mT @ v
-    return [count_product("K^TV", k.mT, v), count_product("Q(K^TV)", q, summary)]
+def _batch(batch: Any, layout: Layout) -> Tensor:
+    x = batch[0] if isinstance(batch, list | tuple) and batch else batch
+    if not isinstance(x, Tensor):
+        raise UserError(
+            f"a batch is a tensor, or a tuple that begins with one, got {type(x).__name__}; give a "
+            "list of batches"
+        )
+    if x.dim() < 2 or x.dim() < len(layout) or not x.numel():
+        named = ", ".join(layout)
+        raise UserError(f"a batch is {list(x.shape)}; expected [{named}, ...] that is not empty")
+    return x
 
 
-def count_sdsa(sdsa: SDSA, inputs: tuple[Any, ...], output: Any) -> list[Operations]:
-    """Spike-driven self-attention: the column sum of ``K * V``, and the mask ``Q * g``."""
-    q, k, v = inputs
-    agreed = sdsa._spread(k * v)
-    # .forward: no hook may take this for a second run of the neuron.
-    neuron = sdsa.neuron.forward if isinstance(sdsa.neuron, nn.Module) else sdsa.neuron
-    gate = neuron(agreed.sum(-2, keepdim=True))
+def _as_the_model(x: Tensor, model: nn.Module) -> Tensor:
+    """On the model's device, and in its precision unless it is made of whole numbers."""
+    weight = next(model.parameters(), None)
+    if weight is None:
+        return x
+    is_real = x.is_floating_point() or x.dtype in (torch.bool, torch.uint8)
+    return x.to(weight) if is_real and weight.is_floating_point() else x.to(weight.device)
+
+
+def _check_numbers(model: nn.Module, given: list[Tensor]) -> None:
+    for n, is_nan in enumerate(given):
+        if bool(is_nan):
+            raise UserError(f"batch {n} of the data has values that are not a number (NaN)")
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_floating_point() and bool(tensor.isnan().any()):
+            raise UserError(f"{name} of the model has values that are not a number (NaN)")
+
+
+def _layers(watcher: Watcher, samples: int, steps: int, *, each_call: bool) -> list[LayerCounts]:
+    merged: dict[Any, Line] = {}
+    for (module, kind, site), line in watcher.lines.items():
+        key = (module, kind, kind if kind in MERGED and not line.cost.part else site)
+        if key in merged:
+            merged[key].merge(line)
+        else:
+            merged[key] = line
+    alone = [module for module, _, _ in merged]
+    taken, layers = dict[str, int](), []
+    for (module, kind, _), line in merged.items():
+        if kind in MERGED and not line.cost.part:
+            line.text = kind
+        name = line.name(alone.count(module) == 1)
+        taken[name] = taken.get(name, 0) + 1
+        name = name if taken[name] == 1 else f"{name} #{taken[name]}"
+        counts = line.counts(name, samples, steps, each_call=each_call)
+        bits = getattr(watcher.model.get_submodule(module), "weight_bits", None)
+        layers.append(replace(counts, weight_bits=bits) if counts.is_weighted else counts)
+    return layers
+
+
+def _unused(model: nn.Module, watcher: Watcher) -> list[LayerCounts]:
+    """Layers that did not run, and whose weights no other module used."""
+    lines = watcher.lines.values()
+    ran = {line.module for line in lines}
+    ran |= {watcher.origins.owner(line.cost.weight) or "" for line in lines}
+    cells = {line.module for line in lines if line.cost.kind == "neuron"}
+    kinds = ((nn.Linear, "linear"), (nn.modules.conv._ConvNd, "conv"))
+    found = []
+    for name, module in model.named_modules():
+        kind = next((kind for known, kind in kinds if isinstance(module, known)), "")
+        kind = "neuron" if is_neuron(module) else kind
+        # A recurrent layer runs its neuron by itself.
+        is_cell = kind == "neuron" and name.rpartition(".")[0] in cells
+        if kind and name not in ran and not is_cell:
+            found.append(LayerCounts(name=name, kind=kind, note="not used in this run"))
+    return found
+
+
+def _uncovered(watcher: Watcher) -> list[str]:
     return [
-        _count_elementwise("sum K*V", agreed, torch.ones_like(agreed)),
-        _count_elementwise("Q*g", q, gate),
+        f"{name or 'model'} ({type(watcher.model.get_submodule(name)).__name__}): {operation}, "
+        f"{calls} call{'s' * (calls > 1)}; spikesim.energy.register tells its cost"
+        for (name, operation), calls in watcher.uncovered.items()
     ]
 
 
-def _count_elementwise(part: str, a: Tensor, b: Tensor) -> Operations:
-    return Operations(
-        part=part,
-        dense=float(a.numel()),
-        effective=float(torch.count_nonzero(a * b)),
-        values=min(values_of(a), values_of(b)),
-        nonzero=float(torch.count_nonzero(a)),
-        elements=a.numel(),
+def _footprint(model: nn.Module) -> float:
+    states = {id(state) for state in kept_states(model)}
+    kept = [a for a in (*model.parameters(), *model.buffers()) if id(a) not in states]
+    quantised: list[Any] = [m for m in model.modules() if hasattr(m, "weight_bits")]
+    # Their weights are kept at their own width.
+    saved: float = sum(
+        m.weight.numel() * (m.weight.element_size() - m.weight_bits / 8) for m in quantised
     )
+    return sum(int(array.numel() * array.element_size()) for array in kept) - saved
+
+
+def _notes(layers: list[LayerCounts]) -> list[str]:
+    notes = []
+    if not any(layer.kind == "neuron" and layer.rate is not None for layer in layers):
+        notes.append("no spiking neurons ran: operations are those of a network without spikes")
+    return notes

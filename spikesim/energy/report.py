@@ -1,173 +1,233 @@
-"""What the energy count found: lines, totals, a table and plain numbers."""
+"""What an energy estimate found: counts, and joules under each model, as numbers and as text."""
 
-from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from spikesim.energy.charge import Charge
+from spikesim.energy.layer import Counts, LayerCounts, Traffic, Widths
+from spikesim.energy.model import EnergyModel
+
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 
 @dataclass(frozen=True)
 class LayerEnergy:
-    """One line of the table; counts are means per sample, summed over its steps.
+    """One layer: every attribute of its :class:`~spikesim.energy.LayerCounts`, by its name, and
 
     Attributes:
-        name: module name; a product inside attention has its formula behind it.
-        kind: ``conv``, ``linear``, ``attention``, ``neuron``, ``norm``, ``pool``.
-        values: what entered: ``binary`` (0 or 1), ``integer`` or ``real``.
-        macs: all operations, zero or not (``Dense``).
-        effective_macs: operations without a zero factor, where input is not binary.
-        effective_acs: operations without a zero factor, where input is binary.
-        ann_macs: all operations of one pass: ``macs`` without the repetition over steps.
-        spikes: neurons: sum of outputs; other layers: non-zero inputs.
-        rate: ``spikes`` per element and step; ``None`` if nothing was counted.
-        updates: neuron updates; 0 for other layers.
-        note: what the reader should know.
+        counts: what was counted.
+        traffic: bits moved, by what.
+        joules: model -> joule per sample.
+        parts: model -> part -> joule per sample.
     """
 
-    name: str
-    kind: str
-    values: str = ""
-    macs: float = 0.0
-    effective_macs: float = 0.0
-    effective_acs: float = 0.0
-    ann_macs: float = 0.0
-    spikes: float = 0.0
-    rate: float | None = None
-    updates: float = 0.0
-    note: str = ""
+    counts: LayerCounts
+    traffic: Traffic
+    joules: Mapping[str, float]
+    parts: Mapping[str, Mapping[str, float]]
+
+    def __getattr__(self, name: str) -> Any:
+        """What was counted under this name."""
+        if name == "counts":  # not yet there while this is copied
+            raise AttributeError(name)
+        return getattr(self.counts, name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers."""
+        energy = {"joules": dict(self.joules), "parts": {k: dict(v) for k, v in self.parts.items()}}
+        return {**asdict(self.counts), "traffic_bits": _bits(self.traffic), **energy}
 
 
 @dataclass(frozen=True)
 class EnergyTotals:
-    """Sums over the layers, per sample. Energies in microjoule."""
+    """Sums over the layers, per sample.
+
+    Attributes:
+        macs, effective_macs, effective_acs, ann_macs, spikes, updates: as of a layer; ``spikes``
+            of neurons alone.
+        traffic: bits moved, by what.
+        joules: model -> joule.
+        ann_joules: model -> baseline -> joule of the same architecture without time.
+        ratio: model -> baseline -> how many times more the baseline needs; infinite for a network
+            that needs nothing.
+        interval: model -> bounds of the joules, from the ranges of the model's constants.
+    """
 
     macs: float
     effective_macs: float
     effective_acs: float
     ann_macs: float
-    snn_uj: float
-    ann_uj: float
-
-    @property
-    def ratio(self) -> float:
-        """How many times more the ANN needs than the SNN."""
-        return self.ann_uj / self.snn_uj if self.snn_uj else float("inf")
+    spikes: float
+    updates: float
+    traffic: Traffic
+    joules: Mapping[str, float]
+    ann_joules: Mapping[str, Mapping[str, float]]
+    ratio: Mapping[str, Mapping[str, float]]
+    interval: Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class EnergyReport:
-    """Operations and energy per layer, means over ``samples`` samples of ``steps`` steps.
+    """Exact counts, and what they cost under stated models.
 
-    ``uncovered`` names the modules that are neither counted nor known to be free.
+    Attributes:
+        counts: means per sample.
+        widths: bits at which the traffic is told.
+        models: what each energy model says, in the order asked for.
     """
 
-    layers: tuple[LayerEnergy, ...]
-    samples: int
-    steps: int
-    e_mac_pj: float
-    e_ac_pj: float
-    uncovered: tuple[str, ...]
+    counts: Counts
+    widths: Widths
+    models: Mapping[str, Charge]
 
-    def snn_uj(self, layer: LayerEnergy) -> float:
-        """Energy of a layer on one sample, microjoule."""
-        return 1e-6 * (self.e_mac_pj * layer.effective_macs + self.e_ac_pj * layer.effective_acs)
+    @classmethod
+    def of(
+        cls,
+        counts: Counts,
+        *,
+        models: Iterable[str | EnergyModel] = ("classical",),
+        widths: Widths | None = None,
+        seed: int = 0,
+    ) -> "EnergyReport":
+        """Charge counts.
 
-    def ann_uj(self, layer: LayerEnergy) -> float:
-        """Energy of the same layer in one dense pass, microjoule."""
-        return 1e-6 * self.e_mac_pj * layer.ann_macs
+        Args:
+            counts: of a model on data.
+            models: names, see :func:`spikesim.energy.models.names`, or energy models.
+            widths: bits of all that is moved and multiplied; ``None``: 32, but for models named
+                here that have widths of their own.
+            seed: of the draws behind the intervals.
+
+        Raises:
+            UserError: unknown model; the error lists what exists.
+        """
+        from spikesim.energy.models import get
+
+        own: dict[str, Any] = {} if widths is None else {"widths": widths}
+        charges = {}
+        for one in models:
+            model = get(one, **own) if isinstance(one, str) else one
+            charges[model.name] = Charge.of(model, counts, seed=seed)
+        return cls(counts, widths or Widths(), charges)
+
+    @property
+    def layers(self) -> tuple[LayerEnergy, ...]:
+        """Counts, traffic and joules of each layer."""
+        return tuple(
+            LayerEnergy(
+                counts,
+                counts.traffic(self.widths),
+                {name: charge.joules.layers[n] for name, charge in self.models.items()},
+                {name: charge.joules.layer_parts[n] for name, charge in self.models.items()},
+            )
+            for n, counts in enumerate(self.counts)
+        )
 
     @property
     def totals(self) -> EnergyTotals:
         """Sums over the layers."""
+        names = ("macs", "effective_macs", "effective_acs", "ann_macs", "updates")
         return EnergyTotals(
-            macs=sum(layer.macs for layer in self.layers),
-            effective_macs=sum(layer.effective_macs for layer in self.layers),
-            effective_acs=sum(layer.effective_acs for layer in self.layers),
-            ann_macs=sum(layer.ann_macs for layer in self.layers),
-            snn_uj=sum(self.snn_uj(layer) for layer in self.layers),
-            ann_uj=sum(self.ann_uj(layer) for layer in self.layers),
+            **{name: self.counts.total(name) for name in names},
+            spikes=sum(layer.spikes for layer in self.counts if layer.kind == "neuron"),
+            traffic=self._traffic(),
+            joules={name: charge.joules.total for name, charge in self.models.items()},
+            ann_joules={
+                name: {one.name: one.joules.total for one in charge.baselines}
+                for name, charge in self.models.items()
+            },
+            ratio={
+                name: {one.name: _times(one.ratio) for one in charge.baselines}
+                for name, charge in self.models.items()
+            },
+            interval={
+                name: (charge.interval.low, charge.interval.high)
+                for name, charge in self.models.items()
+            },
         )
+
+    @property
+    def samples(self) -> int:
+        """Over how many the means are."""
+        return self.counts.samples
+
+    @property
+    def steps(self) -> float:
+        """Of a sample."""
+        return self.counts.steps
 
     @property
     def rates(self) -> dict[str, float]:
         """Firing rate of each layer of neurons."""
         return {
             layer.name: layer.rate
-            for layer in self.layers
+            for layer in self.counts
             if layer.kind == "neuron" and layer.rate is not None
         }
 
+    @property
+    def uncovered(self) -> tuple[str, ...]:
+        """Operations and modules that are neither counted nor known to be free."""
+        return self.counts.uncovered
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader should know of the counts."""
+        return self.counts.notes
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers for JSON; operation totals under NeuroBench's names."""
-        totals = self.totals
+        """Plain numbers for JSON; counts under NeuroBench's names, energies in joule."""
+        counts = self.counts
         return {
-            "Dense": totals.macs,
-            "Effective_MACs": totals.effective_macs,
-            "Effective_ACs": totals.effective_acs,
-            "ANN_MACs": totals.ann_macs,
-            "snn_uj": totals.snn_uj,
-            "ann_uj": totals.ann_uj,
-            "ratio": totals.ratio if totals.snn_uj else None,
-            "e_mac_pj": self.e_mac_pj,
-            "e_ac_pj": self.e_ac_pj,
-            "samples": self.samples,
-            "steps": self.steps,
-            "uncovered": list(self.uncovered),
-            "layers": [
-                asdict(layer) | {"snn_uj": self.snn_uj(layer), "ann_uj": self.ann_uj(layer)}
-                for layer in self.layers
-            ],
+            "Dense": counts.total("macs"),
+            "Effective_MACs": counts.total("effective_macs"),
+            "Effective_ACs": counts.total("effective_acs"),
+            "ANN_MACs": counts.total("ann_macs"),
+            "MembraneUpdates": counts.total("updates"),
+            "ActivationSparsity": counts.activation_sparsity,
+            "ConnectionSparsity": counts.connection_sparsity,
+            "Footprint": counts.footprint,
+            "ParameterCount": counts.parameters,
+            "spikes": self.totals.spikes,
+            "traffic_bits": _bits(self._traffic()),
+            "widths": asdict(self.widths),
+            "models": {name: charge.to_dict() for name, charge in self.models.items()},
+            "samples": counts.samples,
+            "steps": counts.steps,
+            "rates": self.rates,
+            "uncovered": list(counts.uncovered),
+            "notes": list(counts.notes),
+            "layers": [layer.to_dict() for layer in self.layers],
         }
 
-    def table(self) -> "Table":
-        """The counted layers and neurons as a rich table; the rest is summed up below it."""
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
+    def table(self) -> "RenderableType":
+        """Layers, and below them models, baselines and what was not counted; 100 columns wide."""
+        from spikesim.energy.table import render
 
-        uncounted = Counter(f"{layer.kind}: {layer.note}" for layer in self.layers if layer.note)
-        caption = [f"MAC {self.e_mac_pj} pJ, AC {self.e_ac_pj} pJ (45 nm), memory not included"]
-        caption += [f"{number} x {what}" for what, number in uncounted.items()]
-        caption += [f"NOT COUNTED: {', '.join(self.uncovered)}"] if self.uncovered else []
-        table = Table(
-            title=f"Energy per sample of {self.steps} steps, mean of {self.samples} samples",
-            caption="\n".join(caption),
-            box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-        )
-        table.add_column("layer", overflow="fold", min_width=16)
-        table.add_column("input")
-        for heading in ("rate", "dense", "MACs", "ACs", "SNN uJ", "ANN uJ"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for layer in self.layers:
-            if not layer.note:
-                table.add_row(layer.name, layer.values, _percent(layer.rate), *self._row(layer))
-        totals = self.totals
-        table.add_section()
-        counts = (totals.macs, totals.effective_macs, totals.effective_acs)
-        energies = (f"{totals.snn_uj:.4g}", f"{totals.ann_uj:.4g}")
-        table.add_row("total", "", "", *map(si, counts), *energies)
-        return table
+        return render(self)
 
-    def _row(self, layer: LayerEnergy) -> tuple[str, ...]:
-        if not layer.macs:
-            return ()
-        counts = (layer.macs, layer.effective_macs, layer.effective_acs)
-        return *map(si, counts), f"{self.snn_uj(layer):.3g}", f"{self.ann_uj(layer):.3g}"
+    def to_csv(self) -> str:
+        """A line for each layer: counts, bits by what they are, joules by model."""
+        from spikesim.energy.export import csv
+
+        return csv(self)
+
+    def to_latex(self) -> str:
+        r"""A ``tabular`` for the package booktabs: layers, totals, baselines."""
+        from spikesim.energy.export import latex
+
+        return latex(self)
+
+    def _traffic(self) -> Traffic:
+        moved = [asdict(layer.traffic(self.widths)) for layer in self.counts]
+        return Traffic(**{part: sum(one[part] for one in moved) for part in asdict(Traffic())})
 
 
-def si(number: float) -> str:
-    """A count with three or four digits and a prefix.
-
-    >>> si(0), si(999), si(12_345), si(6.5e9)
-    ('0', '999', '12.35 k', '6.5 G')
-    """
-    for exponent, prefix in ((9, " G"), (6, " M"), (3, " k")):
-        if abs(number) >= 10**exponent:
-            return f"{number / 10**exponent:.4g}{prefix}"
-    return f"{number:.4g}"
+def _bits(traffic: Traffic) -> dict[str, float]:
+    return {**asdict(traffic), "total": traffic.total}
 
 
-def _percent(rate: float | None) -> str:
-    return "" if rate is None else f"{rate:.1%}"
+def _times(ratio: float) -> float:
+    return 1.0 / ratio if ratio else float("inf")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from spikesim.probe import evaluating, record
 from spikesim.readout import readout
 from spikesim.report.data import Clip, ReportData
 from spikesim.train.device import choose_device
-from spikesim.train.outcome import energy_recordings
+from spikesim.train.outcome import ENERGY_MODELS, energy_recordings
 from spikesim.train.run import Run
 from spikesim.world import World
 
@@ -59,6 +59,7 @@ def collect(run: Run) -> ReportData:
         classes=() if result is None else result.classes,
         confusion=None if result is None else np.asarray(result.confusion),
         energy=None if result is None else result.energy,
+        beside=() if result is None else tuple(_runs_beside(run)),
         notes=notes,
     )
     if result is None:
@@ -66,6 +67,21 @@ def collect(run: Run) -> ReportData:
     model = _or_note(run.model, notes, *_LIVE)
     dataset = _or_note(lambda: run.dataset(split), notes, *_LIVE) if model is not None else None
     return data if model is None or dataset is None else _look(data, run, model, dataset)
+
+
+def _runs_beside(run: Run) -> list[dict[str, Any]]:
+    """Finished runs in the same folder on the same data, with accuracy and energy."""
+    found = []
+    for path in sorted(run.path.resolve().parent.glob("*/config.yaml")):
+        try:
+            other = Run(path.parent)
+            result, data = other.result, other.config.data
+        except (UserError, OSError):
+            continue  # damaged or half written: it is none of this run's
+        if result is not None and data.name == run.config.data.name:
+            one = {"name": path.parent.name, "accuracy": result.accuracy}
+            found.append({**one, "interval": result.interval, "energy": result.energy})
+    return found
 
 
 def _look(data: ReportData, run: Run, model: nn.Module, dataset: "EventDataset") -> ReportData:
@@ -77,7 +93,7 @@ def _look(data: ReportData, run: Run, model: nn.Module, dataset: "EventDataset")
     weight = next(model.parameters())
     x, _ = dataset.__getitems__([right])
     assert isinstance(x, Tensor)
-    counted = estimate(model, energy_recordings(model, dataset)).to_dict()
+    counted = estimate(model, energy_recordings(model, dataset), models=ENERGY_MODELS).to_dict()
     return replace(
         data,
         classes=tuple(map(str, dataset.classes)),

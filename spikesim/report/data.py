@@ -44,6 +44,8 @@ class ReportData:
         clips: animated recordings.
         recording: firing of the neurons on one of them.
         energy: an :meth:`~spikesim.energy.EnergyReport.to_dict`.
+        beside: finished runs on the same data, this one among them: ``name``, ``accuracy``,
+            ``interval``, ``energy``.
         notes: section -> why something is missing.
     """
 
@@ -56,4 +58,5 @@ class ReportData:
     clips: Sequence[Clip] = ()
     recording: Recording | None = None
     energy: Mapping[str, Any] | None = None
+    beside: Sequence[Mapping[str, Any]] = ()
     notes: Mapping[str, str] = field(default_factory=dict)

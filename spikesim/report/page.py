@@ -1,15 +1,14 @@
 """One self-contained HTML page: no script, no font, no address outside of the file."""
 
-import html
-from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any
 
-from spikesim.energy.report import si
-from spikesim.report import pictures
+from spikesim.energy.units import joule
+from spikesim.report import energy_section, pictures
 from spikesim.report.clips import OFF, ON, film
 from spikesim.report.data import ReportData
+from spikesim.report.markup import note, plots, text
 
 
 def render(data: ReportData) -> str:
@@ -21,14 +20,14 @@ def render(data: ReportData) -> str:
         ("Firing rates", "rates", _rates),
         ("Spikes", "raster", _raster),
         ("Membrane potentials", "traces", _traces),
-        ("Energy", "energy", _energy),
+        ("Energy", "energy", energy_section.section),
     )
     body = "".join(_section(data, *section) for section in sections)
     style = (files("spikesim.report") / "style.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(data.name)} · spikesim</title>\n<style>\n{style}</style>\n</head>\n"
+        f"<title>{text(data.name)} · spikesim</title>\n<style>\n{style}</style>\n</head>\n"
         f"<body><main>{_header(data)}{body}{_settings(data)}</main></body>\n</html>\n"
     )
 
@@ -36,9 +35,9 @@ def render(data: ReportData) -> str:
 def _section(data: ReportData, title: str, key: str, content: Callable[[ReportData], str]) -> str:
     inside = content(data)
     if key in data.notes:
-        inside += _note(data.notes[key])
+        inside += note(data.notes[key])
     if not inside:
-        inside = _note("This run has nothing to show here.")
+        inside = note("This run has nothing to show here.")
     return f'<section id="{key}"><h2>{title}</h2>{inside}</section>'
 
 
@@ -46,9 +45,9 @@ def _header(data: ReportData) -> str:
     result = data.result
     settings = data.config.get("data", {}), data.config.get("model", {})
     what = f"{settings[1].get('name', 'a model')} on {settings[0].get('name', 'recordings')}"
-    title = f'<h1>{_text(data.name)}</h1><p class="sub">{_text(what)}</p>'
+    title = f'<h1>{text(data.name)}</h1><p class="sub">{text(what)}</p>'
     facts = "".join(
-        f"<div><dt>{name}</dt><dd>{_text(value)}</dd></div>" for name, value in _facts(data)
+        f"<div><dt>{name}</dt><dd>{text(value)}</dd></div>" for name, value in _facts(data)
     )
     if "accuracy" in result:
         accuracy, (low, high) = result["accuracy"], result["interval"]
@@ -62,9 +61,9 @@ def _header(data: ReportData) -> str:
         shown = (
             '<div class="accuracy"><span>test accuracy</span><b>–</b><small>none yet</small></div>'
         )
-    notes = _note(data.notes["result"]) if "result" in data.notes else ""
+    notes = note(data.notes["result"]) if "result" in data.notes else ""
     if result.get("selection") == "as_published":
-        notes += _note(
+        notes += note(
             "The epoch was selected on the test recordings, as in some papers: this figure is no "
             "estimate of the accuracy on new recordings."
         )
@@ -90,15 +89,15 @@ def _facts(data: ReportData) -> list[tuple[str, str]]:
         ("parameters", f"{result['parameters']:,}" if "parameters" in result else None),
         ("seed", result.get("seed", data.config.get("train", {}).get("seed"))),
     ]
-    if data.energy:
-        facts.append(("energy / recording", f"{data.energy['snn_uj']:.3g} µJ"))
+    for name, charge in list((data.energy or {}).get("models", {}).items())[:1]:
+        facts.append(("energy / recording", f"{joule(charge['joules'])} ({name})"))
     return [(name, str(value)) for name, value in facts if value is not None]
 
 
 def _curves(data: ReportData) -> str:
     if not data.metrics:
         return ""
-    return _plots(pictures.curves(data.metrics))
+    return plots(pictures.curves(data.metrics))
 
 
 def _confusion(data: ReportData) -> str:
@@ -107,7 +106,7 @@ def _confusion(data: ReportData) -> str:
     picture = pictures.confusion(data.confusion, data.classes)
     missed = data.confusion.copy()
     missed[range(len(missed)), range(len(missed))] = 0
-    names = [_text(name) for name in data.classes]
+    names = [text(name) for name in data.classes]
     worst = (-missed).flatten().argsort(kind="stable")[:3]
     pairs = [
         f"{names[i // len(missed)]} taken for {names[i % len(missed)]} ({missed.flat[i]})"
@@ -146,13 +145,13 @@ def _rates(data: ReportData) -> str:
     top = max(*rates.values(), 1e-9)
     layers = data.recording.layers if data.recording else {}
     rows = "".join(
-        f"<tr><td>{_text(name)}</td><td>{rate:.2%}</td>"
+        f"<tr><td>{text(name)}</td><td>{rate:.2%}</td>"
         f'<td class="wide"><span class="bar" style="width:{rate / top:.1%}"></span></td>'
         f"<td>{_spark(layers[name].rate_per_step.tolist()) if name in layers else ''}</td></tr>"
         for name, rate in rates.items()
     )
     extreme = [name for name, rate in rates.items() if rate in (0.0, 1.0)]
-    warn = _note(f"Always silent or always firing: {', '.join(extreme)}.") if extreme else ""
+    warn = note(f"Always silent or always firing: {', '.join(extreme)}.") if extreme else ""
     return (
         '<p class="about">Share of neurons that fire in a step, by layer; on the right its course '
         f"over the steps of one recording, from 0 to its maximum.</p>{warn}"
@@ -166,7 +165,7 @@ def _raster(data: ReportData) -> str:
         return ""
     return (
         '<p class="about">One recording; randomly drawn neurons, one row each, of some layers from '
-        f"input to output.</p>{_plots(pictures.raster(data.recording))}"
+        f"input to output.</p>{plots(pictures.raster(data.recording))}"
     )
 
 
@@ -176,63 +175,7 @@ def _traces(data: ReportData) -> str:
     return (
         '<p class="about">The state after each step (after its reset) of neurons that fire about '
         "every other step; ticks above are their spikes, the dashed line is the threshold.</p>"
-        f"{_plots(pictures.traces(data.recording), 'wide')}"
-    )
-
-
-def _energy(data: ReportData) -> str:
-    energy = data.energy
-    if not energy:
-        return ""
-    top = max(energy["snn_uj"], energy["ann_uj"], 1e-12)
-    bars = "".join(
-        f'<span>{name}</span><span class="bar {kind}" style="width:{energy[key] / top:.2%}"></span>'
-        f"<b>{energy[key]:.4g} µJ</b>"
-        for name, kind, key in (
-            ("this network, spiking", "snn", "snn_uj"),
-            ("same network as ANN", "ann", "ann_uj"),
-        )
-    )
-    ratio = energy.get("ratio")
-    says = f" The ANN needs {ratio:.3g} times as much." if ratio else ""
-    about = (
-        f'<p class="about">Means per recording over {energy["samples"]} recordings of '
-        f"{energy['steps']} steps, at {energy['e_mac_pj']} pJ per multiplication with accumulation "
-        f"(MAC) and {energy['e_ac_pj']} pJ per accumulation (AC), 32 bit, 45 nm (Horowitz, 2014). "
-        "A layer whose input is only 0 and 1 accumulates. The spiking network skips operations on "
-        "a zero; the ANN does all of them, once. Memory traffic and neuron updates, which "
-        f"can outweigh these, are not included.{says}</p>"
-    )
-    uncovered = energy.get("uncovered")
-    warn = _note(f"Not counted: {', '.join(uncovered)}.") if uncovered else ""
-    return f'{about}<div class="bars">{bars}</div>{warn}{_layers(energy)}'
-
-
-def _layers(energy: Mapping[str, Any]) -> str:
-    layers = energy.get("layers", ())
-    counted = [layer for layer in layers if layer["macs"]]
-    if not counted:
-        return ""
-    top = max(max(layer["snn_uj"], layer["ann_uj"]) for layer in counted) or 1.0
-    rows = "".join(
-        f"<tr><td>{_text(layer['name'])}</td><td>{layer['values']}</td>"
-        f"<td>{layer['rate'] or 0:.1%}</td><td>{si(layer['macs'])}</td>"
-        f"<td>{si(layer['effective_macs'])}</td><td>{si(layer['effective_acs'])}</td>"
-        f"<td>{layer['snn_uj']:.3g}</td><td>{layer['ann_uj']:.3g}</td>"
-        f'<td class="wide"><span class="bar" style="width:{layer["snn_uj"] / top:.1%}"></span>'
-        f'<span class="bar ann" style="width:{layer["ann_uj"] / top:.1%}"></span></td></tr>'
-        for layer in counted
-    )
-    others = Counter(f"{one['kind']}: {one['note']}" for one in layers if one["note"])
-    free = "; ".join(f"{number} × {_text(what)}" for what, number in others.items())
-    return (
-        '<div class="scroll"><table><thead><tr><th>layer</th><th>input</th><th>non-zero</th>'
-        "<th>all ops</th><th>MACs</th><th>ACs</th><th>SNN µJ</th><th>ANN µJ</th><th></th></tr>"
-        f"</thead><tbody>{rows}</tbody><tfoot><tr><td>total</td><td></td><td></td>"
-        f"<td>{si(energy['Dense'])}</td><td>{si(energy['Effective_MACs'])}</td>"
-        f"<td>{si(energy['Effective_ACs'])}</td><td>{energy['snn_uj']:.4g}</td>"
-        f"<td>{energy['ann_uj']:.4g}</td><td></td></tr></tfoot></table></div>"
-        + (f'<p class="about">{free}.</p>' if free else "")
+        f"{plots(pictures.traces(data.recording), 'wide')}"
     )
 
 
@@ -241,10 +184,9 @@ def _settings(data: ReportData) -> str:
 
     if not data.config:
         return ""
-    text = yaml.safe_dump(dict(data.config), sort_keys=False)
-    return (
-        f"<section><details><summary>settings</summary><pre>{_text(text)}</pre></details></section>"
-    )
+    written = yaml.safe_dump(dict(data.config), sort_keys=False)
+    inside = f"<summary>settings</summary><pre>{text(written)}</pre>"
+    return f"<section><details>{inside}</details></section>"
 
 
 def _spark(values: list[float]) -> str:
@@ -269,15 +211,3 @@ def _duration(seconds: float) -> str:
         if minutes
         else f"{rest} s"
     )
-
-
-def _plots(svgs: list[str], kind: str = "") -> str:
-    return f'<div class="plots {kind}">{"".join(svgs)}</div>'
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
-
-
-def _note(text: str) -> str:
-    return f'<p class="note">{_text(text)}</p>'

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, LINE, ACCENT, SECOND = (f"#0{i}0{i}0{i}" for i in range(1, 6))
 _VARIABLES = {INK: "ink", MUTED: "muted", LINE: "line", ACCENT: "accent", SECOND: "second"}
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "font.size": 9,
     "font.family": "sans-serif",
@@ -61,7 +61,7 @@ def _figure(width: float, height: float) -> Iterator["Figure"]:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
@@ -71,7 +71,7 @@ def to_svg(figure: "Figure", label: str) -> str:
 
     buffer = io.StringIO()
     # The salt keeps the identifiers of several pictures on one page apart.
-    style: Any = {**_STYLE, "svg.hashsalt": label}
+    style: Any = {**STYLE, "svg.hashsalt": label}
     with matplotlib.rc_context(style):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     text = buffer.getvalue()
@@ -157,7 +157,7 @@ def raster(recording: Recording, most: int = 6) -> list[str]:
             )
             axes.set(xlim=(-0.6, steps - 0.4), ylim=(-1, number), yticks=[], xlabel="step")
             axes.set_ylabel(f"{number} of {int(np.prod(layer.shape)):,} neurons")
-            axes.set_title(_short(name, 36))
+            axes.set_title(shortened(name, 36))
             _whole_numbers(axes)
             axes.grid(visible=False)
             svgs.append(to_svg(figure, f"spikes of {name}"))
@@ -195,7 +195,7 @@ def _trace(axes: "Axes", name: str, layer: LayerRecord) -> None:
             fired = np.flatnonzero(output[:, n])
             level = top + (0.16 + 0.14 * n) * height
             axes.plot(fired, np.full(len(fired), level), "|", color=color, ms=7, mew=1.8)
-    axes.set(title=_short(name, 50), xlabel="step", ylabel=variable)
+    axes.set(title=shortened(name, 50), xlabel="step", ylabel=variable)
     axes.set_ylim(low - 0.08 * height, top + 0.75 * height)
     axes.legend(loc="upper right", ncols=3, borderaxespad=0, handlelength=1.2)
     _whole_numbers(axes)
@@ -222,5 +222,6 @@ def _number(value: Any) -> float:
     return float("nan") if value is None else float(value)
 
 
-def _short(name: str, most: int) -> str:
+def shortened(name: str, most: int) -> str:
+    """A long name by its end."""
     return name if len(name) <= most else f"…{name[1 - most :]}"

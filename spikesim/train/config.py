@@ -150,6 +150,16 @@ class TrainSettings:
         smoothing: label smoothing.
         tet_lambda: weight of TET's regulariser.
         tet_mean: target of TET's regulariser.
+        rate_weight: of the penalty on firing rates outside of the bounds, spikes per neuron and
+            step (:class:`spikesim.train.activity.RateLoss`); 0: none.
+        rate_lower: lower bound of a rate.
+        rate_upper: upper bound of a rate.
+        rate_power: how the distance to a bound counts.
+        rate_over: whose rate, in each recording.
+        operations_weight: of the penalty on synaptic operations of a recording
+            (:class:`spikesim.train.activity.OperationsLoss`); 0: none.
+        operations_target: how many of them are free, the penalty then being on their share above;
+            ``null``: each costs ``operations_weight``.
         mixup: concentration of the Beta distribution; 0: off (Zhang et al., 2018).
         mixup_prob: fraction of the batches that are mixed.
         mixup_off_epoch: first epoch without mixup; ``null``: never off.
@@ -201,6 +211,13 @@ class TrainSettings:
     smoothing: float = 0.0
     tet_lambda: float = 1e-3
     tet_mean: float = 1.0
+    rate_weight: float = 0.0
+    rate_lower: float = 0.0
+    rate_upper: float = 0.0
+    rate_power: Literal[1, 2] = 2
+    rate_over: Literal["neuron", "layer"] = "neuron"
+    operations_weight: float = 0.0
+    operations_target: float | None = None
     mixup: float = 0.0
     mixup_prob: float = 1.0
     mixup_off_epoch: int | None = None
@@ -232,13 +249,21 @@ class TrainSettings:
             value = getattr(self, name)
             _check(value is None or 0 < value < float("inf"), f"train.{name}", value, "> 0")
         for name in ("min_lr", "warmup_lr", "weight_decay", "warmup_epochs", "mixup",
-                     "cooldown_epochs", "monitor_steps", "checkpoint_seconds"):  # fmt: skip
+                     "cooldown_epochs", "monitor_steps", "checkpoint_seconds", "rate_weight",
+                     "rate_lower", "operations_weight"):  # fmt: skip
             value = getattr(self, name)
             _check(value is None or value >= 0, f"train.{name}", value, ">= 0")
         for name in ("smoothing", "ema", "betas"):
             value = getattr(self, name)
             several = value if isinstance(value, tuple) else (value,)
             _check(all(0 <= one < 1 for one in several), f"train.{name}", value, "in [0, 1)")
+        fits = self.rate_lower <= self.rate_upper
+        _check(fits, "train.rate_upper", self.rate_upper, f">= train.rate_lower={self.rate_lower}")
+        target = self.operations_target
+        _check(target is None or target > 0, "train.operations_target", target, "> 0")
+        is_watched = self.rate_weight > 0 or self.operations_weight > 0
+        _check(not (is_watched and self.compile), "train.compile", self.compile,
+               "false with train.rate_weight or train.operations_weight")  # fmt: skip
         _check(0 <= self.mixup_prob <= 1, "train.mixup_prob", self.mixup_prob, "in [0, 1]")
         fits = self.warmup_epochs <= self.epochs
         _check(fits, "train.warmup_epochs", self.warmup_epochs, f"<= {self.epochs} epochs")

@@ -14,6 +14,8 @@ from spikesim.world import World
 if TYPE_CHECKING:
     from spikesim.datasets import EventDataset
 
+ENERGY_MODELS = ("classical", "step", "lemaire", "loihi")
+"""What a run is charged by: the usual figure, memory in two ways, a chip."""
 ENERGY_SAMPLES = 64
 ENERGY_BATCH = 16
 
@@ -58,17 +60,19 @@ def conclude(
 
 
 def _energy(model: nn.Module, test: "EventDataset") -> dict[str, Any]:
-    """Totals of the energy count on recordings spread evenly over the test split."""
+    """Totals of the energy estimate on recordings spread evenly over the test split."""
     from spikesim.energy import estimate
 
-    report = estimate(model, energy_recordings(model, test)).to_dict()
+    report = estimate(model, energy_recordings(model, test), models=ENERGY_MODELS).to_dict()
     return {name: value for name, value in report.items() if name != "layers"}
 
 
-def energy_recordings(model: nn.Module, test: "EventDataset") -> Iterator[Tensor]:
+def energy_recordings(
+    model: nn.Module, test: "EventDataset", samples: int = ENERGY_SAMPLES
+) -> Iterator[Tensor]:
     """Batches of recordings spread evenly over a split, on the model's device."""
     weight = next(model.parameters())
-    indices = list(range(0, len(test), -(-len(test) // ENERGY_SAMPLES)))
+    indices = list(range(0, len(test), -(-len(test) // samples)))
     for first in range(0, len(indices), ENERGY_BATCH):
         x, _ = test.__getitems__(indices[first : first + ENERGY_BATCH])
         assert isinstance(x, Tensor)

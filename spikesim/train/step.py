@@ -20,6 +20,7 @@ from spikesim.memory import pack_spikes
 from spikesim.random import place
 from spikesim.readout import readout
 from spikesim.seeds import generator, key
+from spikesim.train.activity import Activity, OperationsLoss, RateLoss, activity
 from spikesim.train.config import TrainSettings
 from spikesim.train.data import Batch
 from spikesim.train.device import Upload, autocast, channels_last
@@ -73,6 +74,16 @@ def build_loss(settings: TrainSettings) -> Loss:
     return CrossEntropy(settings.readout, settings.smoothing)
 
 
+def build_penalties(settings: TrainSettings) -> list[RateLoss | OperationsLoss]:
+    """What a recipe adds to the loss for how much neurons fire."""
+    s, found = settings, list[RateLoss | OperationsLoss]()
+    if s.rate_weight > 0:
+        found.append(RateLoss(s.rate_weight, s.rate_lower, s.rate_upper, s.rate_power, s.rate_over))
+    if s.operations_weight > 0:
+        found.append(OperationsLoss(s.operations_weight, s.operations_target))
+    return found
+
+
 class Stepper:
     """A model and everything that changes with each step.
 
@@ -105,6 +116,7 @@ class Stepper:
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp == "fp16")
         self.ema = EMA(self.model, settings.ema) if settings.ema > 0 else None
         self.loss = build_loss(settings)
+        self.penalties = build_penalties(settings)
         self._rates = {name: torch.zeros((), device=device) for name in ("", *settings.groups)}
         self._sums = torch.zeros(2, dtype=torch.float64, device=device)  # loss, right answers
         self._draws = any(getattr(m, "stochastic", False) for m in self.model.modules())
@@ -190,13 +202,21 @@ class Stepper:
     def _micro(self, x: Tensor, labels: Tensor, target: Tensor | None = None) -> None:
         """Forward and backward of one micro-batch."""
         s = self.settings
-        with autocast(self.device, s.amp):
+        with self._watched() as seen, autocast(self.device, s.amp):
             logits = self.network(x)
-        loss = self.loss(logits, labels if target is None else target) / s.accumulate
+        loss = self.loss(logits, labels if target is None else target)
+        for penalty in self.penalties:
+            loss = loss + penalty(seen)
+        loss = loss / s.accumulate
         torch.autograd.backward(self.scaler.scale(loss))
         answers = readout(logits.detach().float(), s.readout).argmax(1)
         right = (answers == labels).sum()
         self._sums += torch.stack([loss.detach().double(), right.double()])
+
+    def _watched(self) -> AbstractContextManager[Activity]:
+        if not self.penalties:
+            return nullcontext(Activity())
+        return activity(self.model, operations=self.settings.operations_weight > 0)
 
     def _update(self) -> Tensor:
         """Weights and averages; loss, right answers, gradient norm and scale of the loss."""

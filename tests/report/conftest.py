@@ -35,7 +35,7 @@ def data() -> ReportData:
     )
     x = torch.from_numpy(random.poisson(0.3, (T, 2, 2, SIDE, SIDE))).float()
     recording = record(model, x, traces=2)
-    energy = estimate(model, [x]).to_dict()
+    energy = estimate(model, [x], models=("classical", "step")).to_dict()
     clips = []
     for b, (truth, answer) in enumerate([(0, 0), (1, 2)]):
         evidence = random.dirichlet(np.ones(3), T)

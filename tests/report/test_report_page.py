@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikesim.energy.units import joule
 from spikesim.report import ReportData, write_page
 from spikesim.report.clips import strip
 from spikesim.report.page import render
@@ -76,7 +77,7 @@ def test_numbers_are_those_of_the_result(data: ReportData, page: str) -> None:
     for expected in ("85.7%", "95 % interval 65.4% to 95.0%; 18 of 21 right", "123,456", "7",
                      "1 min 15 s"):  # fmt: skip
         assert expected in header
-    assert f"{data.energy['snn_uj']:.3g} µJ" in header
+    assert f"{joule(data.energy['models']['classical']['joules'])} (classical)" in header
     rows = [texts(row) for row in section(page, "rates").split("<tr>")[2:]]
     assert {name: rate for name, rate, *_ in rows} == {
         name: f"{rate:.2%}" for name, rate in data.result["firing_rates"].items()
@@ -85,15 +86,41 @@ def test_numbers_are_those_of_the_result(data: ReportData, page: str) -> None:
 
 def test_energy_table_holds_every_counted_layer_and_the_totals(data: ReportData, page: str) -> None:
     energy = data.energy
-    rows = [texts(row) for row in section(page, "energy").split("<tr>")[2:]]
+    table = section(page, "energy").split('<table class="layers">')[1]
+    rows = [texts(row) for row in table.split("<tr>")[2:]]
     counted = [layer for layer in energy["layers"] if layer["macs"]]
     assert [row[0] for row in rows] == [layer["name"] for layer in counted] + ["total"]
     for row, layer in zip(rows, counted, strict=False):
-        assert row[-2:] == [f"{layer['snn_uj']:.3g}", f"{layer['ann_uj']:.3g}"]
-    assert rows[-1][-3:] == [
-        f"{energy['snn_uj']:.4g}", f"{energy['ann_uj']:.4g}", "1 × norm: folded into its "
-        "neighbour at inference."
-    ]  # fmt: skip
+        assert row[-2:] == [joule(layer["joules"]["classical"]), joule(layer["joules"]["step"])]
+    total = [joule(energy["models"][name]["joules"]) for name in ("classical", "step")]
+    assert rows[-1][5:7] == total
+    assert "norm: folded into its neighbour at inference." in rows[-1][-1]
+
+
+def test_energy_models_stand_beside_their_baselines(data: ReportData, page: str) -> None:
+    table = section(page, "energy").split('<table class="models">')[1].split("</table>")[0]
+    rows = [texts(row) for row in table.split("<tr>")[2:]]
+    for row, (name, charge) in zip(rows, data.energy["models"].items(), strict=True):
+        assert row[0].startswith(f"{name}: ")
+        assert row[1] == joule(charge["joules"])
+        assert row[2] == " to ".join(map(joule, charge["interval"]))
+        for cell, one in zip(row[3:], charge["baselines"].values(), strict=True):
+            assert cell.startswith(f"{joule(one['joules'])} (")
+
+
+def test_runs_on_the_same_data_are_one_picture(data: ReportData) -> None:
+    one = {"accuracy": 0.8, "interval": (0.7, 0.9), "energy": data.energy}
+    runs = ({**one, "name": "first"}, {**one, "name": "second", "accuracy": 0.75})
+    assert "accuracy and energy of runs" not in section(render(light(data)), "energy")
+    shown = section(render(light(data, beside=runs)), "energy")
+    assert "accuracy and energy of runs" in shown
+    assert "first" in shown
+    assert "second" in shown
+
+
+def test_energy_of_an_older_version_is_a_note(data: ReportData) -> None:
+    shown = section(render(light(data, energy={"snn_uj": 1.0, "ann_uj": 2.0})), "energy")
+    assert "older version" in shown
 
 
 def test_a_wrong_answer_is_shown_as_wrong(page: str) -> None:

@@ -1,0 +1,205 @@
+"""What ``spikesim energy`` may be given: a run, a model's name, or a network's name."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from spikesim.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from spikesim.energy import Counts
+
+EVENTS = 0.1
+"""Random events per pixel, polarity and step."""
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something whose operations can be counted.
+
+    Attributes:
+        about: one line, with what the reader has to know of the data.
+        count: the counts; its argument shows how far it is.
+        call: one batch of the simulation, and how many samples it has.
+        device: where it runs.
+    """
+
+    about: str
+    count: Callable[[bool], "Counts"]
+    call: Callable[[], object]
+    samples: int
+    device: str
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Options of the command that choose data."""
+
+    data: str | None
+    root: Path | None
+    samples: int
+    ms: float
+    device: str
+
+
+def target(what: str, settings: Sequence[str], wish: Wish) -> Target:
+    """The thing of that name.
+
+    Raises:
+        UserError: nothing has that name; all that exists is listed.
+    """
+    from spikesim import models
+    from spikesim.cli.run import find_run
+    from spikesim.network.recipes import RECIPES
+
+    is_run = Path(what, "config.yaml").is_file() or Path("runs", what, "config.yaml").is_file()
+    if is_run or Path(what).name != what:
+        if settings:
+            raise UserError(f"{settings[0]}: a run has its settings already; leave it out")
+        return _of_run(find_run(what), wish)
+    if what in models.names():
+        return _of_model(what, settings, wish)
+    if what in RECIPES:
+        return _of_network(what, settings, wish)
+    raise UserError(
+        f"no run, model or network {what!r}; models: {', '.join(models.names())}; networks: "
+        f"{', '.join(RECIPES)}; runs lie in {Path('runs').resolve()}"
+    )
+
+
+def _of_run(run: Any, wish: Wish) -> Target:
+    from spikesim.train.device import choose_device
+    from spikesim.world import World
+
+    if wish.data is not None:
+        raise UserError("--data: a run is counted on its own test recordings; leave it out")
+    device = choose_device(wish.device, World())
+    model, test = run.model().to(device), run.dataset("test")
+    return _of_data(
+        f"{run.path}, on recordings spread over its {len(test)} for testing",
+        model, test, wish, str(device),
+    )  # fmt: skip
+
+
+def _of_model(name: str, settings: Sequence[str], wish: Wish) -> Target:
+    import torch
+
+    from spikesim.models import Task, create, info
+    from spikesim.train.device import choose_device
+    from spikesim.world import World
+
+    given = _settings(settings)
+    chosen = info(name).presets.get(given.get("preset", ""))
+    task: dict[str, Any] = asdict(Task(10, 4) if chosen is None else chosen.task)
+    device = choose_device(wish.device, World())
+    if wish.data is not None:
+        from spikesim.datasets import load
+
+        steps = int(given.get("steps", task["steps"]))
+        dataset = load(wish.data, split="test", root=wish.root, steps=steps)
+        p, *size = (int(length) for length in dataset.frame_shape)
+        task |= {"num_classes": len(dataset.classes), "in_channels": p, "image_size": size}
+        model = create(name, **{**task, **given}).to(device)
+        _calibrate(model, next(_batches(model, dataset, BATCH, show=False)))
+        about = f"{name}, untrained, on {wish.data}: rates are not those of a trained model"
+        return _of_data(about, model, dataset, wish, str(device))
+    torch.manual_seed(0)
+    model = create(name, **{**task, **given}).to(device)
+    task |= given
+    side = task["image_size"]
+    pixels = (side, side) if isinstance(side, int) else side
+    shape = (task["steps"], min(wish.samples, 4), task["in_channels"], *pixels)
+    x = torch.poisson(torch.full(shape, EVENTS)).to(device)
+    _calibrate(model, x)
+    about = (
+        f"{name}, untrained, on random events ({EVENTS:g} a pixel and step): sizes are exact, "
+        "rates are not those of a trained model"
+    )
+
+    def counted(_: bool) -> "Counts":
+        from spikesim.energy import count
+
+        return count(model, x)
+
+    return Target(about, counted, lambda: _run(model, x), x.shape[1], str(device))
+
+
+def _of_network(name: str, settings: Sequence[str], wish: Wish) -> Target:
+    from spikesim.cli.simulate_keys import recipe_named
+    from spikesim.cli.simulate_keys import settings as keys_of_recipe
+
+    make = recipe_named(name)
+    network = make(**keys_of_recipe(make, settings))
+
+    def counted(show: bool) -> "Counts":
+        from spikesim.energy.network import count_network
+
+        return count_network(network, wish.ms, progress=show)
+
+    about = f"{name}: {network.neurons:,} neurons, {wish.ms:g} ms of biological time"
+    return Target(about, counted, lambda: network.run(wish.ms), 1, str(network.device))
+
+
+def _of_data(about: str, model: "nn.Module", dataset: Any, wish: Wish, device: str) -> Target:
+    def counted(show: bool) -> "Counts":
+        from spikesim.energy import count
+
+        return count(model, _batches(model, dataset, wish.samples, show=show))
+
+    x = next(iter(_batches(model, dataset, BATCH, show=False)))
+    return Target(about, counted, lambda: _run(model, x), x.shape[1], device)
+
+
+def _batches(model: "nn.Module", dataset: Any, samples: int, *, show: bool) -> Any:
+    """Recordings spread over a split, behind a progress bar on standard error."""
+    from spikesim.train.outcome import energy_recordings
+
+    batches = energy_recordings(model, dataset, samples)
+    if not show:
+        return batches
+    every = -(-len(dataset) // samples)
+    return _bar(batches, -(-len(dataset) // (every * BATCH)))
+
+
+def _bar(batches: Iterable["Tensor"], number: int) -> Iterable["Tensor"]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(batches, "counting", total=number, console=console, transient=True)
+
+
+def _calibrate(model: "nn.Module", x: "Tensor") -> None:
+    """Give batch norm the statistics of the data: without them an untrained network is silent."""
+    import torch
+
+    norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over what it sees
+    with torch.no_grad():
+        model.train()(x)
+    model.eval()
+
+
+def _run(model: "nn.Module", x: "Tensor") -> object:
+    import torch
+
+    with torch.inference_mode():
+        return model(x)
+
+
+def _settings(given: Sequence[str]) -> dict[str, Any]:
+    from spikesim.train.typed import parse_yaml
+
+    read: dict[str, Any] = {}
+    for one in given:
+        key, _, value = one.partition("=")
+        if key in read:
+            raise UserError(f"{key} is given twice; give one value")
+        read[key] = parse_yaml(value, f"the value of {key}")
+    return read

@@ -1,0 +1,99 @@
+r"""Neuromorphic chips by their published energies: synaptic operation, update, spike, idle power.
+
+.. math::
+    E = N_\mathrm{syn} e_\mathrm{syn} + N_\mathrm{up} e_\mathrm{up}
+      + N_\mathrm{spk} (e_\mathrm{spk} + h\, e_\mathrm{hop}) + P_\mathrm{idle}\, T\, \Delta t\, c
+
+with hops :math:`h` of a spike, steps :math:`T` of :math:`\Delta t` seconds and :math:`c` chips.
+What a chip publishes no figure for is not charged. Operations of real-valued inputs count as
+synaptic ones. Idle energy is shared among layers as their neuron updates are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spikesim.energy.layer import Counts, LayerCounts, Widths
+from spikesim.energy.model import Constant, EnergyModel, Term
+from spikesim.energy.models import source, step
+from spikesim.errors import UserError
+
+_WIDTHS = Widths()
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A chip that is charged by event and by time.
+
+    Args:
+        name: of the preset.
+        constants: of ``synapse``, ``update``, ``spike``, ``hop`` and ``idle``, those that exist.
+        seconds_per_step: of real time; 0 leaves idle power out.
+        hops: between cores, that a spike travels.
+        chips: how many are on; a fraction if others share one.
+        title: one line.
+    """
+
+    name: str
+    constants: Mapping[str, Constant]
+    seconds_per_step: float
+    hops: float
+    chips: float
+    title: str
+
+    def terms(self, layer: LayerCounts, run: Counts) -> list[Term]:
+        """Events of a layer, and its share of the idle power."""
+        fired = layer.spikes if layer.kind == "neuron" else 0.0
+        seconds = run.steps * self.seconds_per_step * self.chips
+        known = [
+            ("compute", "synapse", layer.operations),
+            ("neurons", "update", layer.updates),
+            ("routing", "spike", fired),
+            ("routing", "hop", fired * self.hops),
+            ("idle", "idle", seconds * _share(layer, run)),
+        ]
+        return [
+            Term(part, name, count)
+            for part, name, count in known
+            if count and name in self.constants
+        ]
+
+    def for_ann(self, weight_bits: int, activation_bits: int) -> EnergyModel:
+        """A chip of spikes runs no such network: the ``step`` model, memory at 45 nm."""
+        return step.step().for_ann(weight_bits, activation_bits)
+
+
+def chip(
+    name: str,
+    widths: Widths = _WIDTHS,
+    *,
+    variant: str = "",
+    seconds_per_step: float = 1e-3,
+    hops: float = 1.0,
+    chips: float = 1.0,
+) -> Chip:
+    """A chip by its data file.
+
+    Args:
+        name: of the chip.
+        widths: change nothing, published energies are of the chip's own.
+        variant: published constants that contradict the first ones, as ``"average"`` of TrueNorth.
+        seconds_per_step: of real time; 1 ms is TrueNorth's tick and common on Loihi. 0 leaves idle
+            power out.
+        hops: between cores, that a spike travels; 1 is ours.
+        chips: how many are on.
+
+    Raises:
+        UserError: unknown variant, or a negative number.
+    """
+    if min(seconds_per_step, hops, chips) < 0.0:
+        raise UserError(
+            "seconds_per_step, hops and chips must be >= 0, "
+            f"got {seconds_per_step}, {hops} and {chips}"
+        )
+    known = source.read(name)
+    return Chip(name, known.variant(variant), seconds_per_step, hops, chips, known.title)
+
+
+def _share(layer: LayerCounts, run: Counts) -> float:
+    updates = run.total("updates")
+    return layer.updates / updates if updates else 1.0 / len(run.layers)

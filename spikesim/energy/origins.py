@@ -1,0 +1,122 @@
+"""What a tensor was made of, known by its memory, while a model runs."""
+
+from collections.abc import Hashable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikesim.energy.fan_out import FanOut, storage_of
+from spikesim.energy.neurons import kept_states
+from spikesim.energy.products import padded_inside
+
+WEIGHT, NOTHING, ACTIVE = "weight", "nothing", "active"
+
+
+class Origins:
+    """Tells weights from activations.
+
+    What is made of parameters and buffers alone is a weight, what is made of no tensor (zeros,
+    noise) is of nothing, all else is an activation. Memory that no operation of torch was seen to
+    write is an activation too: it came with the data, or out of a kernel.
+
+    Attributes:
+        owners: memory of a parameter or buffer -> name of its module.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self.owners = {
+            storage_of(tensor): name
+            for name, module in model.named_modules()
+            for tensor in (*module._parameters.values(), *module._buffers.values())
+            if tensor is not None
+        }
+        self._fan_outs: dict[Hashable, Tensor] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """A batch begins; what the last one made is gone."""
+        self._what = dict.fromkeys(self.owners, WEIGHT)
+        for state in kept_states(self._model):
+            self._what.pop(storage_of(state), None)
+        self._lasting = set(self._what)
+        self._made = set[int]()
+        self._copies = dict[int, int]()
+        self._padded = dict[int, tuple[torch.Size, list[int]]]()
+
+    def of(self, tensor: Tensor) -> str:
+        """``WEIGHT``, ``NOTHING`` or ``ACTIVE``."""
+        return self._what.get(storage_of(tensor), ACTIVE)
+
+    def is_weight(self, tensor: Tensor) -> bool:
+        """Whether it is made of parameters and buffers alone."""
+        return self.of(tensor) == WEIGHT
+
+    def owner(self, *tensors: Tensor | None) -> str | None:
+        """The module to which the first of these belongs that belongs to one."""
+        found = (self.owners.get(storage_of(tensor)) for tensor in tensors if tensor is not None)
+        return next((name for name in found if name is not None), None)
+
+    def follow(self, func: Any, name: str, entered: list[Tensor], left: list[Tensor]) -> str:
+        """An operation ran; gives of what its outputs are made."""
+        kinds = {self.of(tensor) for tensor in entered}
+        kind = ACTIVE if ACTIVE in kinds else WEIGHT if WEIGHT in kinds else NOTHING
+        if func.is_view:
+            return kind  # the same memory, to which nothing was written
+        for tensor in left:
+            place = storage_of(tensor)
+            self._padded.pop(place, None)
+            self._copies.pop(place, None)
+            self._what.pop(place, None)
+            if name.startswith(("empty", "new_empty")):
+                self._made.discard(place)
+                continue
+            self._made.add(place)
+            if func._schema.is_mutable:
+                self._lasting.discard(place)
+            if kind != ACTIVE:
+                self._what[place] = kind
+            if name == "_to_copy" and storage_of(entered[0]) in self._lasting:
+                self._copies[place] = storage_of(entered[0])  # as autocast makes of weights
+        return kind
+
+    def activate(self, tensors: Iterable[Tensor]) -> None:
+        """These are activations, whatever they were made of."""
+        for tensor in tensors:
+            place = storage_of(tensor)
+            self._what.pop(place, None)
+            self._made.add(place)
+
+    def unseen(self, entered: Iterable[Tensor], left: Iterable[Tensor]) -> bool:
+        """Whether something left that neither entered nor was made by an operation of torch."""
+        given = {storage_of(tensor) for tensor in entered}
+        places = (storage_of(tensor) for tensor in left)
+        known = (self._made, self.owners, given)
+        return any(all(place not in some for some in known) for place in places)
+
+    def pad(self, args: tuple[Any, ...], padded: Tensor) -> None:
+        """A map was padded."""
+        edges = padded_inside(args)
+        if edges is not None:
+            self._padded[storage_of(padded)] = padded.shape, edges
+
+    def inside(self, x: Tensor) -> list[int] | None:
+        """Where a padded map has no padding, see :func:`padded_inside`; ``None`` if it is none."""
+        shape, edges = self._padded.get(storage_of(x), (None, None))
+        return edges if shape == x.shape else None
+
+    def fan_out(self, wanted: FanOut) -> Tensor:
+        """The fan-out of a weight, once for all calls if nothing writes to the weight.
+
+        That of a copy in another dtype is found again too, by what it is a copy of.
+        """
+        place = storage_of(wanted.weight)
+        source = self._copies.get(place, place)
+        if source not in self._lasting:
+            return wanted.values()
+        key = source, wanted.weight.dtype, wanted.key[1:]
+        found = self._fan_outs.get(key)
+        if found is None:
+            found = self._fan_outs[key] = wanted.values()
+        return found
