@@ -28,7 +28,6 @@ from typing import Any
 
 import keep
 import measure
-import nvml
 import tables_energy
 import torch
 from keep import OURS
@@ -39,7 +38,10 @@ from torch import Tensor, nn
 
 from spikesim import models
 from spikesim.energy import count
+from spikesim.energy.measure import measure as joules_of
+from spikesim.energy.meters import NVML
 from spikesim.energy.tally import tally
+from spikesim.errors import UserError
 from spikesim.models.spikformer import SpikformerSizes
 from spikesim.train.device import channels_last
 
@@ -48,6 +50,8 @@ BAR = 1.5
 MODELS = ("spikformer", "sdt")
 FURTHER = 8
 """Batches more."""
+SECONDS, REPEATS = 3.5, 2
+"""Of windows in which joules are read."""
 STEPS = [
     Choice(OURS, FUSED, "float32", "NHWC", graph=True),
     Choice(PEER, NODE, "float32", "NHWC", graph=True),
@@ -211,10 +215,9 @@ def waits(model: nn.Module, x: Tensor, forward: Forward) -> str:
 def steps(task: Task, run: Run) -> Iterator[dict[str, Any]]:
     """Joules of a training step, of both libraries in turn."""
     try:
-        meter = nvml.Meter(run.device)
-    except (OSError, AttributeError, AssertionError, RuntimeError) as error:
-        why = str(error).splitlines()[0] if run.on_gpu else "no GPU"
-        yield {"status": f"not measured: {why}"}
+        meter = NVML(run.device)
+    except UserError as error:
+        yield {"status": f"not measured: {error}"}
         return
     for choice in STEPS:
         measure.free(run)
@@ -225,17 +228,22 @@ def steps(task: Task, run: Run) -> Iterator[dict[str, Any]]:
             yield row | {"status": measure.failure(error)}
 
 
-def step_energy(choice: Choice, task: Task, run: Run, meter: nvml.Meter) -> dict[str, Any]:
-    """One choice: idle before it, then the step."""
-    idle = nvml.window(meter, None, run)
+def step_energy(choice: Choice, task: Task, run: Run, meter: NVML) -> dict[str, Any]:
+    """One choice."""
     step = Step(choice, task, run)
     for _ in range(run.warmup):
         step()
     work = measure.graph_of(step) if choice.graph else step
-    nvml.window(meter, work, run)  # clocks and temperature settle
-    found = nvml.of_call(nvml.window(meter, work, run), idle)
-    joules = found["joules_per_call_above_idle"]
-    return found | {"joules_per_sample_above_idle": round(joules / task.batch, 6)}
+    found = joules_of(work, device=run.device, seconds=SECONDS, repeats=REPEATS, meters=[meter])
+    (seen,) = found.meters
+    return {
+        "calls": found.calls,
+        "seconds_per_call": round(found.seconds, 6),
+        "joules_per_call_above_idle": round(seen.joules, 5),
+        "joules_per_sample_above_idle": round(seen.joules / task.batch, 6),
+        "watts": round(seen.busy_watts, 1),
+        "idle_watts": round(seen.idle_watts, 1),
+    }
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from torch.optim.swa_utils import update_bn
 
 from spikesim.energy import LayerEnergy, estimate
 from spikesim.models import create
@@ -26,16 +27,6 @@ from spikesim.report.energy_pictures import of_energy, save
 STEPS, BATCH, SIZE = 4, 2, 64
 EVENTS_PER_PIXEL = 0.3
 MODELS = ("classical", "step", "lemaire", "loihi")
-
-
-def calibrate(model: torch.nn.Module, x: torch.Tensor) -> None:
-    """Give batch norm the statistics of the data: without them an untrained network is silent."""
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.reset_running_stats()
-            module.momentum = None  # the plain mean over what it sees
-    with torch.no_grad():
-        model.train()(x)
 
 
 def by_rate(layer: LayerEnergy) -> float:
@@ -52,7 +43,7 @@ def main() -> None:
     torch.manual_seed(0)
     model = create("sdt", num_classes=10, steps=STEPS, image_size=SIZE, dim=256, depth=2, heads=8)
     x = torch.poisson(torch.full((STEPS, BATCH, 2, SIZE, SIZE), EVENTS_PER_PIXEL))
-    calibrate(model, x)
+    update_bn([x], model)  # as batch norm begins, an untrained network is silent
 
     report = estimate(model, [x], models=given.model or MODELS)
     Console(width=100).print(report.table())

@@ -82,6 +82,12 @@ class Izhikevich(Neuron):
         super().__init__(dt=dt, learnable=learnable)
         if scheme not in ("half_steps", "euler"):
             raise UserError(f"scheme must be 'half_steps' or 'euler', got {scheme!r}")
+        try:
+            q2, q1, q0 = quadratic
+        except (TypeError, ValueError):
+            raise UserError(
+                f"quadratic must be three numbers (q2, q1, q0), got {quadratic!r}"
+            ) from None
         self.scheme, self.detach_reset = scheme, detach_reset
         self.surrogate = surrogate
         self.add_parameter("a", a)
@@ -89,9 +95,9 @@ class Izhikevich(Neuron):
         self.add_parameter("c", c)
         self.add_parameter("d", d)
         self.add_parameter("v_peak", v_peak)
-        self.add_parameter("q2", quadratic[0])
-        self.add_parameter("q1", quadratic[1])
-        self.add_parameter("q0", quadratic[2])
+        self.add_parameter("q2", q2)
+        self.add_parameter("q1", q1)
+        self.add_parameter("q0", q0)
         self.add_parameter("u_reference", u_reference)
         self.add_parameter("u_decay", u_decay)
         self.add_parameter("v_initial", v_initial)

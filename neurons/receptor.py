@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from spikesim.constraint import Positive
+from spikesim.errors import UserError
 from spikesim.neurons.propagators import decay, phi
 from spikesim.ops import absolute
 from spikesim.types import Named, Number
@@ -36,6 +37,11 @@ class Receptors:
     """Of one neuron: parameters ``tau_*``, ``e_*``, states ``g_*`` or ``i_*``, and what they do."""
 
     def __init__(self, neuron: "Neuron", receptors: Mapping[str, Receptor]) -> None:
+        for name, one in receptors.items():
+            if not isinstance(one, Receptor):
+                raise UserError(
+                    f"receptors[{name!r}] must be a Receptor(tau, reversal), got {one!r}"
+                )
         self._names = tuple(receptors)
         self._opens = {name: one.reversal is not None for name, one in receptors.items()}
         for name, one in receptors.items():

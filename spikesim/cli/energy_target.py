@@ -87,11 +87,13 @@ def _of_run(run: Any, wish: Wish) -> Target:
 
 def _of_model(name: str, settings: Sequence[str], wish: Wish) -> Target:
     import torch
+    from torch.optim.swa_utils import update_bn
 
     from spikesim.models import Task, create, info
     from spikesim.train.device import choose_device
     from spikesim.world import World
 
+    # Batch norm is given the statistics of the data below: as it begins, the network is silent.
     given = _settings(settings)
     chosen = info(name).presets.get(given.get("preset", ""))
     task: dict[str, Any] = asdict(Task(10, 4) if chosen is None else chosen.task)
@@ -104,7 +106,7 @@ def _of_model(name: str, settings: Sequence[str], wish: Wish) -> Target:
         p, *size = (int(length) for length in dataset.frame_shape)
         task |= {"num_classes": len(dataset.classes), "in_channels": p, "image_size": size}
         model = create(name, **{**task, **given}).to(device)
-        _calibrate(model, next(_batches(model, dataset, BATCH, show=False)))
+        update_bn([next(_batches(model, dataset, BATCH, show=False))], model.eval())
         about = f"{name}, untrained, on {wish.data}: rates are not those of a trained model"
         return _of_data(about, model, dataset, wish, str(device))
     torch.manual_seed(0)
@@ -114,7 +116,7 @@ def _of_model(name: str, settings: Sequence[str], wish: Wish) -> Target:
     pixels = (side, side) if isinstance(side, int) else side
     shape = (task["steps"], min(wish.samples, 4), task["in_channels"], *pixels)
     x = torch.poisson(torch.full(shape, EVENTS)).to(device)
-    _calibrate(model, x)
+    update_bn([x], model.eval())
     about = (
         f"{name}, untrained, on random events ({EVENTS:g} a pixel and step): sizes are exact, "
         "rates are not those of a trained model"
@@ -171,19 +173,6 @@ def _bar(batches: Iterable["Tensor"], number: int) -> Iterable["Tensor"]:
 
     console = Console(stderr=True)
     return track(batches, "counting", total=number, console=console, transient=True)
-
-
-def _calibrate(model: "nn.Module", x: "Tensor") -> None:
-    """Give batch norm the statistics of the data: without them an untrained network is silent."""
-    import torch
-
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over what it sees
-    with torch.no_grad():
-        model.train()(x)
-    model.eval()
 
 
 def _run(model: "nn.Module", x: "Tensor") -> object:

@@ -5,7 +5,7 @@ was loaded, Volta and later); Linux kernel, Power Capping Framework (``energy_uj
 ``max_energy_range_uj``).
 """
 
-import importlib
+import ctypes
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,8 @@ import torch
 from spikesim.errors import UserError
 
 POWERCAP = Path("/sys/class/powercap")
+LIBRARY = "libnvidia-ml.so.1"
+"""Part of the driver."""
 
 
 class Meter(Protocol):
@@ -31,27 +33,25 @@ class Meter(Protocol):
 
 
 class NVML:
-    """The counter of a CUDA device.
+    """The counter of a CUDA device, by the driver's own library.
 
     Raises:
-        UserError: no device, no package, or no such counter.
+        UserError: no device, no library, or no such counter.
     """
 
     def __init__(self, device: torch.device) -> None:
         if not torch.cuda.is_available():
             raise UserError("no CUDA device here")
-        try:
-            self._nvml: Any = importlib.import_module("pynvml")
-        except ImportError:
-            raise UserError("no package pynvml: pip install nvidia-ml-py") from None
         self.name = f"GPU ({torch.cuda.get_device_name(device)})"
         # By its identifier: numbers of CUDA devices may be hidden or in another order.
-        identifier = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+        identifier = f"GPU-{torch.cuda.get_device_properties(device).uuid}".encode()
+        self._handle = ctypes.c_void_p()
         try:
-            self._nvml.nvmlInit()
-            self._handle = self._nvml.nvmlDeviceGetHandleByUUID(identifier)
+            self._library = ctypes.CDLL(LIBRARY)
+            self._ask("nvmlInit_v2")
+            self._ask("nvmlDeviceGetHandleByUUID", identifier, ctypes.byref(self._handle))
             self._start = self._millijoules()
-        except self._nvml.NVMLError as error:
+        except (OSError, AttributeError) as error:
             raise UserError(f"{self.name} has no energy counter: {error}") from None
 
     def joules(self) -> float:
@@ -59,7 +59,16 @@ class NVML:
         return (self._millijoules() - self._start) / 1e3
 
     def _millijoules(self) -> int:
-        return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
+        total = ctypes.c_ulonglong()
+        self._ask("nvmlDeviceGetTotalEnergyConsumption", self._handle, ctypes.byref(total))
+        return total.value
+
+    def _ask(self, name: str, *arguments: Any) -> None:
+        code = getattr(self._library, name)(*arguments)
+        if code:
+            text = self._library.nvmlErrorString
+            text.restype = ctypes.c_char_p
+            raise OSError(f"{name}: {(text(code) or b'').decode()} ({code})")
 
 
 class RAPL:

@@ -191,6 +191,8 @@ def test_errors_name_the_choice() -> None:
         components(x, "lz77")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="normalisation must be one of"):
         complexity(x, normalisation="entropy")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"between 0 and 1, got 1\.2"):
+        bernoulli_entropy(1.2)
     with pytest.raises(UserError, match="base must be > 1, got 1"):
         complexity(x, base=1)
     with pytest.raises(UserError, match="surrogates must be >= 1"):

@@ -1,5 +1,8 @@
 """Joules by counters: fake ones, whose every joule is known."""
 
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -102,29 +105,60 @@ def test_rapl_says_why_it_is_not_there(tmp_path: Path) -> None:
         RAPL(tmp_path)
 
 
-def test_nvml_reads_the_device_that_torch_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, values = [], iter([5_000, 7_500])
-    fake = SimpleNamespace(
-        NVMLError=RuntimeError,
-        nvmlInit=lambda: None,
-        nvmlDeviceGetHandleByUUID=lambda name: asked.append(name) or "handle",
-        nvmlDeviceGetTotalEnergyConsumption=lambda handle: next(values),
-    )
-    monkeypatch.setitem(__import__("sys").modules, "pynvml", fake)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
-    properties = SimpleNamespace(uuid="12-34")
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+DRIVER = r"""
+#include <string.h>
+struct device { unsigned long long energy; };
+static struct device only = {5000000000000ULL};
+int nvmlInit_v2(void) { return 0; }
+int nvmlDeviceGetHandleByUUID(const char *name, struct device **out) {
+    if (strcmp(name, "GPU-12-34")) return 6;
+    *out = &only;
+    return 0;
+}
+int nvmlDeviceGetTotalEnergyConsumption(struct device *of, unsigned long long *out) {
+    *out = of->energy;
+    of->energy += 2500;
+    return 0;
+}
+const char *nvmlErrorString(int code) { return code == 6 ? "Not Found" : "?"; }
+"""
+"""A driver's library with one device, which takes 2.5 J from one reading to the next."""
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Torch sees a GPU of the given identifier; the driver's library knows ``12-34``."""
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("gcc is not installed: no library can stand in for the driver's")
+    source, path = tmp_path / "driver.c", tmp_path / "driver.so"
+    source.write_text(DRIVER)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", path, source], check=True)
+    monkeypatch.setattr(meters, "LIBRARY", str(path))
+
+    def given(identifier: str) -> None:
+        properties = SimpleNamespace(uuid=identifier)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+
+    return given
+
+
+def test_nvml_reads_the_device_that_torch_uses(driver: Callable[[str], None]) -> None:
+    driver("12-34")
     meter = NVML(torch.device("cuda:0"))
-    assert asked == ["GPU-12-34"]
-    assert meter.joules() == 2.5
+    assert (meter.name, meter.joules(), meter.joules()) == ("GPU (a GPU)", 2.5, 5.0)
 
 
-def test_a_missing_meter_has_its_reason(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setitem(__import__("sys").modules, "pynvml", None)
+def test_a_missing_meter_has_its_reason(
+    driver: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driver("56")
     monkeypatch.setattr(RAPL.__init__, "__defaults__", (tmp_path,))
     found, missing = meters.available(torch.device("cuda"))
     assert not found
-    assert "nvidia-ml-py" in missing["GPU"]
+    assert missing["GPU"].endswith("counter: nvmlDeviceGetHandleByUUID: Not Found (6)")
     assert "no RAPL counters" in missing["CPU"]
+    monkeypatch.setattr(meters, "LIBRARY", str(tmp_path / "none.so"))
+    assert "none.so" in meters.available(torch.device("cuda"))[1]["GPU"]

@@ -153,6 +153,8 @@ def test_an_unknown_scheme_is_refused(make: Callable[..., Neuron]) -> None:
         make(tau_ex=0.0)
     with pytest.raises(UserError, match=r"tau_nmda must be > 0, got -1.0"):
         make(receptors={"nmda": Receptor(-1.0, 0.0)})
+    with pytest.raises(UserError, match=r"receptors\['nmda'\] must be a Receptor.*got 100.0"):
+        make(receptors={"nmda": 100.0})
 
 
 @SCHEMES

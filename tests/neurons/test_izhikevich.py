@@ -62,3 +62,9 @@ def test_starts_where_it_is_told() -> None:
 def test_an_unknown_scheme_is_refused() -> None:
     with pytest.raises(UserError, match="scheme must be 'half_steps' or 'euler', got 'rk4'"):
         Izhikevich(scheme="rk4")
+
+
+@pytest.mark.parametrize("wrong", [0.04, (0.04, 5.0)])
+def test_a_polynomial_has_three_coefficients(wrong: object) -> None:
+    with pytest.raises(UserError, match="quadratic must be three numbers"):
+        Izhikevich(quadratic=wrong)  # type: ignore[arg-type]
