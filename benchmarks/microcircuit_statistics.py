@@ -5,7 +5,9 @@
 Rates, variations of intervals and correlations of counts (``spike_statistics.py``) of all neurons,
 recorded in ``seeds`` networks of ours and as many of NEST's. Keys: ``nest`` (a Python that imports
 NEST 3.10), ``seeds``, ``seconds`` of biological time, of which the first 0.5 s are left out,
-``scale`` of neurons and inputs, ``threads`` of NEST, ``device``.
+``scale`` of neurons and inputs, ``threads`` of NEST, ``device``; ``spikes``, a folder that keeps
+the spikes of each run: a run whose spikes lie there is not made again; ``times=0`` leaves seconds
+out, on a machine that does other work too.
 """
 
 import argparse
@@ -15,10 +17,9 @@ from typing import Any
 
 import keys
 from simulators import NEST, OURS, Bench, Network, failed
-from spike_statistics import compare, of_file
 
 KEYS: dict[str, Any] = {"nest": "", "seeds": 2, "seconds": 3.0, "scale": 1.0, "threads": 1}
-KEYS |= {"device": "cuda"}
+KEYS |= {"device": "cuda", "spikes": "", "times": 1}
 LEFT_OUT_MS = 500.0
 
 
@@ -35,23 +36,22 @@ def measured(given: dict[str, Any]) -> dict[str, Any]:
     script = "microcircuit", "--size", str(given["scale"])
     network = Network("microcircuit", recipe, script, threads=given["threads"], peers=(NEST,))
     bench = Bench(argparse.Namespace(nest=given["nest"], brian=None, quick=False, ms=ms))
-    samples: dict[str, list[Any]] = {OURS: [], NEST: []}
-    lines: dict[str, list[dict[str, Any]]] = {OURS: [], NEST: []}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "spikes.npz"
-        for library, found in samples.items():
-            for seed in range(1, given["seeds"] + 1):
-                line = bench.one(network, (library, ""), seed, path)
-                if failed([line]):
-                    raise SystemExit(f"{library}: {line['status']}")
-                lines[library].append(line)
-                found.append(of_file(path, line["neurons"], ms, LEFT_OUT_MS))
-    kept = ("simulator", "version", "neurons", "synapses", "rate_hz", "cv_isi", "run_s", "build_s")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(given["spikes"] or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        runs = {}
+        for library in (OURS, NEST):
+            runs[library] = bench.recorded(network, library, given["seeds"], folder)
+            if failed(runs[library]):
+                raise SystemExit(f"{library}: {runs[library][-1]['status']}")
+        statistics = bench.compared(runs[OURS], runs[NEST], LEFT_OUT_MS)
+    kept = ("simulator", "version", "neurons", "synapses", "rate_hz", "cv_isi")
+    kept += ("run_s", "build_s") if given["times"] else ()
     return {
-        **{key: value for key, value in given.items() if key != "nest"},
-        "statistics": compare(samples[OURS], samples[NEST]),
+        **{key: value for key, value in given.items() if key not in ("nest", "spikes", "times")},
+        "statistics": statistics,
         "runs": [
-            {k: line[k] for k in kept if k in line} for found in lines.values() for line in found
+            {k: line[k] for k in kept if k in line} for lines in runs.values() for line in lines
         ],
     }
 

@@ -168,16 +168,49 @@ class Bench:
 
     def statistics(self, network: Network) -> dict[str, Any]:
         """Several runs of ours beside as many of NEST."""
-        samples: dict[str, list[Any]] = {OURS: [], NEST: []}
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "spikes.npz"
-            for library, found in samples.items():
-                for seed in range(1, self.options.seeds + 1):
-                    line = self.one(network, (library, ""), seed, path)
-                    if failed([line]):
-                        return line
-                    found.append(of_file(path, line["neurons"], self.ms, self.ms / 10))
-        return compare(samples[OURS], samples[NEST]) | {"seeds": self.options.seeds}
+            ours, peers = (
+                self.recorded(network, library, self.options.seeds, Path(folder))
+                for library in (OURS, NEST)
+            )
+            if failed(ours) or failed(peers):
+                return next(lines[-1] for lines in (ours, peers) if failed(lines))
+            return self.compared(ours, peers, self.ms / 10) | {"seeds": self.options.seeds}
+
+    def recorded(
+        self, network: Network, library: str, seeds: int, folder: Path
+    ) -> list[dict[str, Any]]:
+        """As many runs: what each printed, and in ``spikes`` where its spikes lie in the folder.
+
+        What lies there already is not run again; a run that failed is the last.
+        """
+        lines: list[dict[str, Any]] = []
+        for seed in range(1, seeds + 1):
+            words = [library, *network.commands()[library, ""], f"{network.threads} threads"]
+            name = re.sub(r"[^\w.=]+", "-", " ".join([*words, f"{self.ms:g} ms", f"seed {seed}"]))
+            path = folder / f"{name}.npz"
+            said = path.with_suffix(".json")
+            if said.is_file():
+                line = json.loads(said.read_text())
+            else:
+                line = self.one(network, (library, ""), seed, path)
+                if not failed([line]):
+                    keep.save(line, said)
+            lines.append(line | {"spikes": path})
+            if failed(lines):
+                break
+        return lines
+
+    def compared(
+        self, ours: list[dict[str, Any]], peers: list[dict[str, Any]], first_ms: float
+    ) -> dict[str, Any]:
+        """Distances between runs, of what came after the first time."""
+        return compare(
+            *(
+                [of_file(line["spikes"], line["neurons"], self.ms, first_ms) for line in lines]
+                for lines in (ours, peers)
+            )
+        )
 
 
 def failed(lines: list[dict[str, Any]]) -> bool:

@@ -68,7 +68,7 @@ def beside_nest(report: dict[str, Any] | None) -> list[str]:
             run["simulator"],
             f"{run['rate_hz']:.3f} Hz",
             f"{run['cv_isi']:.3f}",
-            f"{run['run_s']:.3g} s",
+            f"{run['run_s']:.3g} s" if "run_s" in run else "",
         ]
         for run in runs
     ]

@@ -5,9 +5,11 @@ import json
 import os
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,3 +111,30 @@ def test_distances_are_of_kolmogorov_and_smirnov(modules: Modules) -> None:
     assert statistics.distance(a, a[:0]) == 1.0
     found = statistics.compare([{"rate": b}], [{"rate": a}, {"rate": a[:200]}])["rate"]
     assert found["within_peer"] < 0.1 < 0.3 < found["to_peer"]
+
+
+def test_runs_whose_spikes_are_kept_are_not_made_again(
+    modules: Modules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulators = modules("simulators")
+    network = simulators.Network("liquid", ("liquid", "scale=1"), ("liquid",))
+    made: list[int] = []
+
+    def one(bench: object, network: object, side: object, seed: int, path: Path) -> dict[str, Any]:
+        made.append(seed)
+        if seed == 3:
+            return {"status": "failed: no memory"}
+        trains = np.arange(100.0 * seed) / seed, np.tile(np.arange(50, dtype=np.int32), 2 * seed)
+        np.savez(path, time_ms=trains[0], index=trains[1])
+        return {"neurons": 50}
+
+    monkeypatch.setattr(simulators.Bench, "one", one)
+    bench = simulators.Bench(Namespace(nest="python", brian=None, quick=False, ms=100.0))
+    ours = bench.recorded(network, "spikesim", 2, tmp_path)
+    again = bench.recorded(network, "spikesim", 3, tmp_path)
+    assert again[:2] == ours
+    assert simulators.failed(again)
+    peers = bench.recorded(network, "NEST", 2, tmp_path)
+    assert made == [1, 2, 3, 1, 2]
+    rate = bench.compared(ours, peers, 10.0)["rate"]  # apart, or the same
+    assert rate == {"to_peer": 0.5, "within_peer": 1.0}
