@@ -45,8 +45,21 @@ def energy(
         typer.Option("--data", help="A dataset for a model (default: random events)."),
     ] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Where the dataset lies.")] = None,
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Recordings to count on.")] = 64,
-    ms: Annotated[float, typer.Option("--ms", help="Biological time of a network.")] = 1000.0,
+    samples: Annotated[
+        int | None,
+        typer.Option(
+            "--samples",
+            min=1,
+            help="Recordings to count on (default: 64; of random events, 4).",
+            show_default=False,
+        ),
+    ] = None,
+    ms: Annotated[
+        float | None,
+        typer.Option(
+            "--ms", help="Biological time of a network (default: 1000).", show_default=False
+        ),
+    ] = None,
     seconds_per_step: Annotated[
         float | None,
         typer.Option(
@@ -81,15 +94,23 @@ def energy(
     """
     settings = [one for one in what[1:] if "=" in one]
     beside = [one for one in what[1:] if "=" not in one]
+    if beside and figures is None:
+        raise UserError(f"{beside[0]}: other runs are compared in --figures DIR; give it too")
     for path in (csv, latex):
+        if path is not None and path.is_dir():
+            raise UserError(f"{path} is a folder; name a file")
         if path is not None and not path.absolute().parent.is_dir():
             raise UserError(f"{path}: there is no folder {path.absolute().parent}")
+    if figures is not None:
+        above = next(folder for folder in (figures, *figures.absolute().parents) if folder.exists())
+        if not above.is_dir():
+            raise UserError(f"--figures {figures}: {above} is a file; name a folder")
     with progress_aside(as_json):
         from spikesim.cli.energy_target import Wish, target
         from spikesim.energy import EnergyReport
         from spikesim.energy.measure import measure
 
-        models = [_model(name, seconds_per_step) for name in _names(model)]
+        models = _models(model, seconds_per_step)
         runs = [_run_beside(name) for name in beside]
         found = target(what[0], settings, Wish(data, root, samples, ms, device))
         report = EnergyReport.of(found.count(not as_json), models=models)
@@ -105,18 +126,18 @@ def energy(
     show(document, Group(f"{found.about}\n", report.table(), *lines), as_json)
 
 
-def _names(given: list[str] | None) -> tuple[str, ...]:
+def _models(given: list[str] | None, seconds_per_step: float | None) -> "list[EnergyModel]":
+    from spikesim.energy.models import CHIPS, get, several
     from spikesim.train.outcome import ENERGY_MODELS
 
-    return tuple(given) if given else ENERGY_MODELS
-
-
-def _model(name: str, seconds_per_step: float | None) -> "EnergyModel":
-    from spikesim.energy.models import CHIPS, get
-
-    if seconds_per_step is None or name not in CHIPS:
-        return get(name)
-    return get(name, seconds_per_step=seconds_per_step)
+    names = given or ENERGY_MODELS
+    if seconds_per_step is None:
+        return several(names)
+    if not set(names) & set(CHIPS):
+        raise UserError("--seconds-per-step: none of the models is a chip; leave it out")
+    return several(
+        get(name, seconds_per_step=seconds_per_step) if name in CHIPS else name for name in names
+    )
 
 
 def _run_beside(name: str) -> dict[str, Any]:

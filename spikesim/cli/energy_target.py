@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 EVENTS = 0.1
 """Random events per pixel, polarity and step."""
+EVENT_SAMPLES = 4
+"""Of random events."""
 BATCH = 16
+MS = 1000.0
+"""Of a network."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +41,23 @@ class Target:
 
 @dataclass(frozen=True)
 class Wish:
-    """Options of the command that choose data."""
+    """Options of the command that choose data; ``None`` where they were not given."""
 
     data: str | None
     root: Path | None
-    samples: int
-    ms: float
+    samples: int | None
+    ms: float | None
     device: str
+
+    def refuse(self, why: str, *names: str) -> None:
+        """Options that would change nothing.
+
+        Raises:
+            UserError: one of them was given.
+        """
+        for name in names:
+            if getattr(self, name) is not None:
+                raise UserError(f"--{name}: {why}; leave it out")
 
 
 def target(what: str, settings: Sequence[str], wish: Wish) -> Target:
@@ -75,8 +89,7 @@ def _of_run(run: Any, wish: Wish) -> Target:
     from spikesim.train.device import choose_device
     from spikesim.world import World
 
-    if wish.data is not None:
-        raise UserError("--data: a run is counted on its own test recordings; leave it out")
+    wish.refuse("a run is counted on its own test recordings", "data", "root", "ms")
     device = choose_device(wish.device, World())
     model, test = run.model().to(device), run.dataset("test")
     return _of_data(
@@ -93,6 +106,7 @@ def _of_model(name: str, settings: Sequence[str], wish: Wish) -> Target:
     from spikesim.train.device import choose_device
     from spikesim.world import World
 
+    wish.refuse("a model has no biological time, but steps=N", "ms")
     # Batch norm is given the statistics of the data below: as it begins, the network is silent.
     given = _settings(settings)
     chosen = info(name).presets.get(given.get("preset", ""))
@@ -109,12 +123,13 @@ def _of_model(name: str, settings: Sequence[str], wish: Wish) -> Target:
         update_bn([next(_batches(model, dataset, BATCH, show=False))], model.eval())
         about = f"{name}, untrained, on {wish.data}: rates are not those of a trained model"
         return _of_data(about, model, dataset, wish, str(device))
+    wish.refuse("there is no dataset to look for without --data", "root")
     torch.manual_seed(0)
     model = create(name, **{**task, **given}).to(device)
     task |= given
     side = task["image_size"]
     pixels = (side, side) if isinstance(side, int) else side
-    shape = (task["steps"], min(wish.samples, 4), task["in_channels"], *pixels)
+    shape = (task["steps"], wish.samples or EVENT_SAMPLES, task["in_channels"], *pixels)
     x = torch.poisson(torch.full(shape, EVENTS)).to(device)
     update_bn([x], model.eval())
     about = (
@@ -134,23 +149,30 @@ def _of_network(name: str, settings: Sequence[str], wish: Wish) -> Target:
     from spikesim.cli.simulate_keys import recipe_named
     from spikesim.cli.simulate_keys import settings as keys_of_recipe
 
+    wish.refuse("a network has no recordings, but --ms of time", "data", "root", "samples")
+    ms = MS if wish.ms is None else wish.ms
+    where = [] if wish.device == "auto" else [f"device={wish.device}"]
     make = recipe_named(name)
-    network = make(**keys_of_recipe(make, settings))
+    network = make(**keys_of_recipe(make, [*settings, *where]))
 
     def counted(show: bool) -> "Counts":
         from spikesim.energy.network import count_network
 
-        return count_network(network, wish.ms, progress=show)
+        return count_network(network, ms, progress=show)
 
-    about = f"{name}: {network.neurons:,} neurons, {wish.ms:g} ms of biological time"
-    return Target(about, counted, lambda: network.run(wish.ms), 1, str(network.device))
+    about = f"{name}: {network.neurons:,} neurons, {ms:g} ms of biological time"
+    return Target(about, counted, lambda: network.run(ms), 1, str(network.device))
 
 
 def _of_data(about: str, model: "nn.Module", dataset: Any, wish: Wish, device: str) -> Target:
+    from spikesim.train.outcome import ENERGY_SAMPLES
+
+    samples = wish.samples or ENERGY_SAMPLES
+
     def counted(show: bool) -> "Counts":
         from spikesim.energy import count
 
-        return count(model, _batches(model, dataset, wish.samples, show=show))
+        return count(model, _batches(model, dataset, samples, show=show))
 
     x = next(iter(_batches(model, dataset, BATCH, show=False)))
     return Target(about, counted, lambda: _run(model, x), x.shape[1], device)

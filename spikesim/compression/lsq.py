@@ -52,8 +52,8 @@ class LSQ(nn.Module):
 
     def __init__(self, weight: Tensor, bits: int, per: Per = "tensor") -> None:
         super().__init__()
-        if not 2 <= bits <= 8:
-            raise UserError(f"bits of a weight must be from 2 to 8, got {bits}")
+        if bits not in range(2, 9):
+            raise UserError(f"bits of a weight must be a whole number from 2 to 8, got {bits}")
         if per not in ("tensor", "channel"):
             raise UserError(f"per must be 'tensor' or 'channel', got {per!r}")
         if not torch.isfinite(weight).all():

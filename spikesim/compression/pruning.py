@@ -14,6 +14,7 @@ meets :math:`\bar n` in the mean:
   Ours.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -136,7 +137,7 @@ def prune(
         exclude: names of layers to leave out, or patterns.
 
     Raises:
-        UserError: a share out of its range, or names that do not fit.
+        UserError: a share out of its range, names or importances that do not fit.
 
     >>> model = nn.Linear(4, 1, bias=False)
     >>> _ = model.weight.data.copy_(torch.tensor([0.5, -2.0, 0.1, 1.0]))
@@ -153,10 +154,15 @@ def prune(
     for name, layer in layers.items():
         if name not in by:
             raise UserError(f"layer {name!r} has no importance in by=; exclude it or give one")
+        if by[name].shape != layer.weight.shape or bool(by[name].isnan().any()):
+            raise UserError(
+                f"importance of layer {name!r} must be {list(layer.weight.shape)} numbers, as its "
+                f"weights; got {list(by[name].shape)}, {int(by[name].isnan().sum())} of them NaN"
+            )
         if parametrization(layer, Mask) is None:
             parametrize.register_parametrization(layer, "weight", Mask(layer.weight))
         # Below every importance: what is pruned is found again first.
-        scores[name] = by[name].detach().masked_fill(_mask(layer) == 0, -1.0)
+        scores[name] = by[name].detach().masked_fill(_mask(layer) == 0, -math.inf)
     groups = [list(scores)] if scope == "global" else [[name] for name in scores]
     for names in groups:
         flat = torch.cat([scores[name].flatten() for name in names])

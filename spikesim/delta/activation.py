@@ -13,6 +13,7 @@ Reference: Yousefzadeh & Sifalakis (2021), *Training for temporal sparsity in de
 application in video processing*, arXiv 2107.07305.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -87,9 +88,9 @@ class DeltaActivation(nn.Module):
         gradient: Gradient = "published",
     ) -> None:
         super().__init__()
-        if not step > 0:
-            raise UserError(f"step must be > 0, got {step}")
-        if rate < 0 or fan_out < 0:
+        if not 0 < step < math.inf:
+            raise UserError(f"step must be > 0 and finite, got {step}")
+        if not (rate >= 0 and fan_out >= 0):
             raise UserError(f"rate and fan_out must be >= 0, got {rate} and {fan_out}")
         for name, value, known in (
             ("granularity", granularity, GRANULARITIES),

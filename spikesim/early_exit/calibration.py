@@ -12,7 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spikesim.early_exit.confidence import DynamicConfidence, confidences, exits
+from spikesim.early_exit.confidence import (
+    DynamicConfidence,
+    check_outputs,
+    confidences,
+    exits,
+)
 from spikesim.errors import UserError
 
 ALPHAS = tuple(10 ** (k / 20) for k in range(-40, 81))
@@ -166,8 +171,14 @@ def pareto(points: Iterable[Point]) -> tuple[Point, ...]:
 
 def check_targets(outputs: Tensor, targets: Tensor) -> None:
     """Refuse targets that are not one class for each sample of the outputs."""
+    check_outputs(outputs)
     if targets.shape != outputs.shape[1:2] or targets.is_floating_point():
         raise UserError(
             f"targets must be classes [B], one for each sample of outputs {list(outputs.shape)}, "
             f"got {targets.dtype} {list(targets.shape)}"
+        )
+    if bool(((targets < 0) | (targets >= outputs.shape[2])).any()):
+        raise UserError(
+            f"targets must be classes 0 to {outputs.shape[2] - 1}, of which outputs have values; "
+            f"got {int(targets.min())} to {int(targets.max())}"
         )

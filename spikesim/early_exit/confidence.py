@@ -63,7 +63,12 @@ class Exits:
         return 1.0 - stopped.cumsum(0).double() / len(self.steps)
 
     def accuracy(self, targets: Tensor) -> float:
-        """Fraction of right predictions."""
+        """Fraction of right predictions, of true classes ``[B]``."""
+        if targets.shape != self.predictions.shape:
+            raise UserError(
+                f"targets must be classes [{len(self.predictions)}], one for each sample, got "
+                f"{list(targets.shape)}"
+            )
         return float((self.predictions == targets.to(self.predictions.device)).double().mean())
 
 

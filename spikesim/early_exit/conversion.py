@@ -97,30 +97,34 @@ def to_spiking(layers: Iterable[nn.Module]) -> nn.Sequential:
         same in all steps.
 
     Raises:
-        UserError: another module, named.
+        UserError: another module, named, or levels without a map behind them.
 
     Reference: Bu et al. (2022); Li, Jones and Furber (2023), published program.
     """
     made: list[nn.Module] = []
     maps: list[nn.Module] = []
-    height = 1.0
+    height = 1.0  # of the spikes that no map has taken in yet
     for module in layers:
         if isinstance(module, Levels):
+            if height != 1.0:
+                raise UserError("Levels follows Levels; put an nn.Linear or nn.Conv2d between them")
             height = float(module.size().detach()) * module.top
             made += [TimeDistributed(*maps), HalfChargedIF(height)]
             maps = []
         elif isinstance(module, nn.BatchNorm2d) and maps and isinstance(maps[-1], nn.Conv2d):
-            maps[-1] = fuse_conv_bn_eval(maps[-1].eval(), module.eval())
+            maps[-1] = fuse_conv_bn_eval(maps[-1].eval(), deepcopy(module).eval())
         elif isinstance(module, nn.Conv2d | nn.Linear):
             maps.append(_scaled(module, height))
             height = 1.0
         elif isinstance(module, nn.Flatten):
-            maps.append(module)
+            maps.append(deepcopy(module))
         else:
             raise UserError(
                 f"{type(module).__name__} has no spiking counterpart here; use nn.Conv2d, "
                 "nn.BatchNorm2d after it, nn.Linear, nn.Flatten and Levels"
             )
+    if height != 1.0:
+        raise UserError("the last layer must be an nn.Linear or nn.Conv2d, whose outputs are read")
     return nn.Sequential(*made, TimeDistributed(*maps)).eval()
 
 

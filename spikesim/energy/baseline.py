@@ -109,7 +109,7 @@ def baselines(
 
 
 def matched_bits(steps: float) -> int:
-    """Bits that tell the spike counts 0 to ``steps`` apart."""
+    """Bits that tell the spike counts 0 to ``steps`` apart; a mean, where samples stop early."""
     return max(1, ceil(log2(steps + 1)))
 
 

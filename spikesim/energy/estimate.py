@@ -8,7 +8,7 @@ from torch import nn
 from spikesim.energy.count import Data, count
 from spikesim.energy.layer import Widths
 from spikesim.energy.model import EnergyModel
-from spikesim.energy.models import get
+from spikesim.energy.models import several
 from spikesim.energy.report import EnergyReport
 
 if TYPE_CHECKING:
@@ -35,14 +35,12 @@ def estimate(
         **how: to run and count, as for :func:`~spikesim.energy.count`.
 
     Raises:
-        UserError: unknown energy model, and as :func:`~spikesim.energy.count`.
+        UserError: unknown energy model or two of one name, and as :func:`~spikesim.energy.count`.
 
     >>> import torch
     >>> report = estimate(nn.Linear(3, 2, bias=False), torch.eye(3).unsqueeze(1))
     >>> report.totals.effective_acs, round(1e12 * report.totals.joules["classical"], 3)
     (6.0, 5.4)
     """
-    own: dict[str, Any] = {} if widths is None else {"widths": widths}
-    # Before a long count: a name that does not exist.
-    chosen = [get(one, **own) if isinstance(one, str) else one for one in models]
+    chosen = several(models, widths)  # before a long count: a name that does not exist
     return EnergyReport.of(count(model, data, **how), models=chosen, widths=widths, seed=seed)

@@ -101,15 +101,13 @@ class EnergyReport:
             seed: of the draws behind the intervals.
 
         Raises:
-            UserError: unknown model; the error lists what exists.
+            UserError: unknown model; the error lists what exists. Or two models of one name.
         """
-        from spikesim.energy.models import get
+        from spikesim.energy.models import several
 
-        own: dict[str, Any] = {} if widths is None else {"widths": widths}
-        charges = {}
-        for one in models:
-            model = get(one, **own) if isinstance(one, str) else one
-            charges[model.name] = Charge.of(model, counts, seed=seed)
+        charges = {
+            model.name: Charge.of(model, counts, seed=seed) for model in several(models, widths)
+        }
         return cls(counts, widths or Widths(), charges)
 
     @property

@@ -6,6 +6,7 @@ Shape legend: ``T`` steps, ``B`` batch, ``P`` input channels (polarities), ``H, 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ class Task:
         image_size: ``(H, W)`` in pixels.
 
     Raises:
-        UserError: a number below 1.
+        UserError: a number below 1, or none that is whole.
     """
 
     num_classes: int
@@ -36,10 +37,14 @@ class Task:
 
     def __post_init__(self) -> None:
         for name in ("num_classes", "steps", "in_channels"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be >= 1, got {getattr(self, name)}")
-        if min(self.image_size) < 1:
+            if not _is_count(getattr(self, name)):
+                raise UserError(f"{name} must be >= 1 and whole, got {getattr(self, name)!r}")
+        if not all(map(_is_count, self.image_size)):
             raise UserError(f"image_size must be (H, W) pixels, each >= 1, got {self.image_size}")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,7 +104,7 @@ def _typed(key: str, value: Any, default: Any) -> Any:
 
 
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
-    sides = (size, size) if isinstance(size, int) else tuple(size)
+    sides = tuple(size) if isinstance(size, Sequence) else (size, size)
     if len(sides) != 2:
         raise UserError(f"image_size must be one number or (H, W), got {size}")
     return sides[0], sides[1]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.errors import UserError
+from spikesim.network.given import whole
 
 Shape = tuple[int, int, int]
 
@@ -27,7 +28,7 @@ def spikes_of(
         raise UserError(f"events must be an array with the fields t, x, y and p, got {names}")
     if np.shape(sensor_size) != (3,):
         raise UserError(f"sensor_size must be (W, H, P), got {sensor_size!r}")
-    wide, high, polarities = sensor_size
+    wide, high, polarities = (whole("each entry of sensor_size", n, 1) for n in sensor_size)
     shape = (polarities, high, wide)
     place = (events["p"].astype(np.int64), events["y"], events["x"])
     if any(((p < 0) | (p >= n)).any() for p, n in zip(place, shape, strict=True)):

@@ -15,6 +15,8 @@ from spikesim.network.population import Group, Population
 from spikesim.network.probe import RateProbe, SpikeProbe, StateProbe
 from spikesim.network.readout import ReadoutProbe
 from spikesim.neurons.izhikevich import Izhikevich
+from spikesim.neurons.izhikevich_2007 import Izhikevich2007
+from spikesim.neurons.meta import MetaNeuron
 from spikesim.neurons.point import PointNeuron
 
 if TYPE_CHECKING:
@@ -165,5 +167,6 @@ def _series(probe: StateProbe | RateProbe | WeightProbe | ReadoutProbe) -> Serie
 
 def unit_of(group: Population, state: str) -> str:
     """The unit of a state variable: ``"mV"``, or ``""`` where the neuron's documentation tells."""
-    in_mv = isinstance(group.neuron, PointNeuron | Izhikevich)
-    return "mV" if state == "v" and in_mv else ""
+    neuron = group.neuron
+    in_mv = isinstance(neuron, PointNeuron | Izhikevich | Izhikevich2007)
+    return "mV" if state == "v" and in_mv and not isinstance(neuron, MetaNeuron) else ""

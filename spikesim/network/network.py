@@ -250,18 +250,19 @@ class Network(Parts):
         if self._player is not None:
             self._player.fetch(self.step)
             machine.catch_up()
-        return whole_state(self.step, machine.arrays(), machine.divisions())
+        return whole_state(self.step, self._facts(), machine.arrays(), machine.divisions())
 
     def load_state_dict(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Continue from :meth:`state_dict`; probes forget what they recorded.
 
         Raises:
-            UserError: it is of another network; names what is missing, unknown or of another shape.
+            UserError: it is of another network: of another ``dt`` or ``seed``, or one whose arrays
+                differ; names what is missing, unknown or of another shape.
         """
         machine = self._built()
         if self._player is not None:
             self._player.fetch(self.step)  # an ensemble has other networks too
-        self.step = put(state, machine.arrays(), machine.divisions())
+        self.step = put(state, self._facts(), machine.arrays(), machine.divisions())
         if self._player is not None:
             self._player.forget()
         for probe in self.probes:
@@ -282,6 +283,9 @@ class Network(Parts):
         from spikesim.network.plot import plot  # matplotlib takes a while to import
 
         return plot(self, first, self.time if last is None else last)
+
+    def _facts(self) -> dict[str, float]:
+        return {"dt": self.dt, "seed": self.seed}
 
     def _built(self) -> Machine:
         if self._machine is None:

@@ -161,10 +161,11 @@ class Parts:
                 positions, kernels or lists are drawn there if weight and delay are numbers or
                 distributions; others are made on the CPU, and uploaded.
             weight: in the unit of the receptor: a number, an array with a value for each synapse
-                in the order of the rule, or a distribution.
-            delay: ms; by default one step. Numbers and arrays must be multiples of ``dt``; drawn
-                delays are rounded to the nearest step, and are one step at least. 0 is allowed
-                where no cycle of such projections arises.
+                in the order of the rule, a distribution, or, for a rule in space, a function of
+                the distances.
+            delay: ms, likewise; by default one step. Numbers and arrays must be multiples of
+                ``dt``; drawn delays and those of a function are rounded to the nearest step, and
+                are one step at least. 0 is allowed where no cycle of such projections arises.
             receptor: an input of ``post``; by default ``"excitatory"`` or ``"inhibitory"`` by the
                 sign of the weights where the model has both, else its first input. Weights keep
                 their sign.

@@ -265,8 +265,8 @@ def _steps(
     if isinstance(value, Distribution) and count is not None:
         return builder.draw_steps(value.law, count, seed, dt)
     ms = resolve(value, synapses, seed, "delay")
-    if isinstance(value, Distribution):
-        steps = np.maximum(np.rint(ms / dt), 1)
+    if isinstance(value, Distribution) or callable(value):
+        steps = np.maximum(np.rint(np.divide(ms, dt)), 1)
     else:
         steps = np.asarray(whole_steps(ms, dt, "delay"))
     if steps.max(initial=0) > LONGEST:

@@ -226,9 +226,9 @@ def run(network: Timed, player: Player, steps: int, progress: bool) -> None:
     """Run ``steps`` further, in pieces."""
     first, block = network.step, player.machine.block
     end = first + steps
-    player.begin(first)
     with (
         Together(network.world, end) as together,
+        _lent(network, player),
         _interrupts() as interrupted,
         _bar(network, steps, progress) as show,
     ):
@@ -249,9 +249,18 @@ def run(network: Timed, player: Player, steps: int, progress: bool) -> None:
             spent = max(time.perf_counter() - began, 1e-6)
             player.pace = max(min(int(done * SECONDS / spent), 2 * player.pace), block)
             show()
-    player.end(network.step)
     if is_interrupted:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def _lent(network: Timed, player: Player) -> Iterator[None]:
+    """The player has the states during a run, and gives them back however it ends."""
+    player.begin(network.step)
+    try:
+        yield
+    finally:
+        player.end(network.step)
 
 
 def _renew(machine: Machine, step: int, all_: bool) -> int:

@@ -16,31 +16,52 @@ LISTED = 3
 """Names in an error."""
 
 
-def whole_state(step: int, arrays: Arrays, divisions: Mapping[str, Division]) -> dict[str, Any]:
-    """Copies of all arrays; of those divided among processes the whole ones."""
+def whole_state(
+    step: int, facts: Mapping[str, float], arrays: Arrays, divisions: Mapping[str, Division]
+) -> dict[str, Any]:
+    """Copies of all arrays; of those divided among processes the whole ones.
+
+    ``facts`` are numbers that are the same in each network that can take the state.
+    """
     whole = {name: division.whole(arrays[name]) for name, division in divisions.items()}
     copies = {name: array.copy() for name, array in {**arrays, **whole}.items()}
-    return {"step": np.array(step), **copies}
+    return {"step": np.array(step), **{k: np.array(v) for k, v in facts.items()}, **copies}
 
 
-def put(state: Arrays, arrays: Arrays, divisions: Mapping[str, Division]) -> int:
+def put(
+    state: Arrays,
+    facts: Mapping[str, float],
+    arrays: Arrays,
+    divisions: Mapping[str, Division],
+) -> int:
     """Copy a whole state into the arrays; returns its step.
 
     Raises:
         UserError: it is no state, or that of another network; nothing is changed then.
     """
-    step = _checked(state, arrays, divisions)
+    step = _checked(state, facts, arrays, divisions)
     for name, array in arrays.items():
         array[...] = divisions[name].own(state[name]) if name in divisions else state[name]
     return step
 
 
-def _checked(state: Arrays, arrays: Arrays, divisions: Mapping[str, Division]) -> int:
+def _checked(
+    state: Arrays,
+    facts: Mapping[str, float],
+    arrays: Arrays,
+    divisions: Mapping[str, Division],
+) -> int:
     if not isinstance(state, Mapping):
         raise UserError(f"a state is what state_dict() returned, got {type(state).__name__}")
-    expected = {"step", *arrays}
+    expected = {"step", *facts, *arrays}
     differ = {"lacks": expected - set(state), "has the unknown": set(state) - expected}
     reasons = [f"it {what} {_listed(names)}" for what, names in differ.items() if names]
+    if not reasons:
+        reasons = [
+            f"its {name} is {state[name]}, here {fact}"
+            for name, fact in facts.items()
+            if not np.array_equal(state[name], fact)
+        ]
     if not reasons:
         reasons = [*filter(None, (_unfit(state, *each, divisions) for each in arrays.items()))]
     if reasons:

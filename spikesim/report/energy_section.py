@@ -32,6 +32,7 @@ def section(data: ReportData) -> str:
     )
     uncovered = energy.get("uncovered")
     warn = note(f"Not counted: {', '.join(uncovered)}.") if uncovered else ""
+    warn += "".join(map(note, energy.get("notes", ())))
     drawn = [*energy_pictures.of_energy(_first(energy))]
     first = next(iter(energy["models"]), None)
     beside = [run for run in data.beside if first in run["energy"].get("models", ())]
@@ -57,15 +58,24 @@ def _models(energy: Mapping[str, Any]) -> str:
             for one in charge["baselines"].values()
         )
         rows += (
-            f"<tr><td>{text(name)}: {text(charge['title'])}</td>"
+            f"<tr><td>{text(name)}</td>"
             f"<td><b>{joule(charge['joules'])}</b></td><td>{joule(low)} to {joule(high)}</td>"
             f"{beside}</tr>"
         )
     heads = "".join(f"<th>{text(name)}</th>" for name in names)
+    titles = "; ".join(text(_title(name, charge)) for name, charge in models.items())
     return (
         '<div class="scroll"><table class="models"><thead><tr><th>energy model</th><th>spiking</th>'
         f"<th>95 % interval</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f'<p class="about">{titles}.</p>'
     )
+
+
+def _title(name: str, charge: Mapping[str, Any]) -> str:
+    """What a model is, and what charged the baselines that it cannot."""
+    others = {beside: one["model"] for beside, one in charge["baselines"].items()}
+    elsewhere = [f"{beside} by {model}" for beside, model in others.items() if model != name]
+    return f"{name}: {charge['title']}" + (f" ({', '.join(elsewhere)})" if elsewhere else "")
 
 
 def _times(ratio: float | None) -> str:

@@ -116,7 +116,7 @@ class RateLoss:
     over: Literal["neuron", "layer"] = "neuron"
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
+        if not self.weight >= 0:
             raise UserError(f"the weight of a loss must be >= 0, got {self.weight}")
         if not 0 <= self.lower <= self.upper:
             raise UserError(
@@ -138,7 +138,8 @@ class RateLoss:
         return self.weight * torch.stack([self._of(spikes) for spikes in seen.spikes]).sum()
 
     def _of(self, spikes: Tensor) -> Tensor:
-        rates = spikes.to(torch.promote_types(spikes.dtype, torch.float32)).mean(0).flatten(1)
+        rates = spikes.to(torch.promote_types(spikes.dtype, torch.float32)).mean(0)
+        rates = rates.reshape(len(rates), -1)  # [B, N]
         if self.over == "layer":
             rates = rates.mean(1)
         excess = (rates - self.upper).relu() + (self.lower - rates).relu()
@@ -169,7 +170,7 @@ class OperationsLoss:
     target: float | None = None
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
+        if not self.weight >= 0:
             raise UserError(f"the weight of a loss must be >= 0, got {self.weight}")
         if self.target is not None and not self.target > 0:
             raise UserError(f"target must be > 0 operations a sample, got {self.target}")

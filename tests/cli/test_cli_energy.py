@@ -43,6 +43,11 @@ def test_json_is_one_document_with_the_models_asked_for(spikesim: Cli) -> None:
     assert with_idle["Effective_ACs"] == found["Effective_ACs"]  # the same random events
 
 
+def test_as_many_random_recordings_as_asked_for(spikesim: Cli) -> None:
+    for given, counted in ((), 4), (("--samples", 6), 6):
+        assert document(spikesim("energy", *TINY, *given, "--json"))["samples"] == counted
+
+
 def test_files_are_written(spikesim: Cli, tmp_path: Path) -> None:
     files = ("--csv", "layers.csv", "--latex", "table.tex", "--figures", "drawn")
     found = document(spikesim("energy", *TINY, "--model", "step", *files, "--json"))
@@ -111,6 +116,18 @@ def test_measured_joules_are_beside_and_named_as_what_they_are(
         (("sdt", "--data", "nmnst"), ("nmnst",)),
         (("brunel", "--ms", "0"), ("0 ms",)),
         (("sdt", "--samples", "0"), ("--samples",)),
+        (("sdt", "--model", "step", "--model", "step"), ("two energy models are named 'step'",)),
+        (("sdt", "--seconds-per-step", "nan"), ("seconds_per_step", "nan")),
+        (("sdt", "--model", "step", "--seconds-per-step", "1"), ("none of the models is a chip",)),
+        (("one", "other"), ("other runs are compared in --figures",)),
+        (("sdt", "--csv", "."), ("is a folder",)),
+        (("sdt", "--figures", "/dev/null/drawn"), ("/dev/null is a file",)),
+        # Options that would change nothing.
+        (("sdt", "--ms", "5"), ("--ms", "no biological time")),
+        (("sdt", "--root", "."), ("--root", "without --data")),
+        (("brunel", "--data", "nmnist"), ("--data", "no recordings")),
+        (("brunel", "--samples", "3"), ("--samples", "no recordings")),
+        (("brunel", "device=cpu", "--device", "cpu"), ("device is given twice",)),
     ],
 )
 def test_mistakes_are_one_line(

@@ -168,6 +168,7 @@ def test_weights_of_zeros_are_quantised_to_zeros() -> None:
     [
         (lambda: quantize(nn.Linear(2, 2), 1), "from 2 to 8, got 1"),
         (lambda: quantize(nn.Linear(2, 2), 9), "from 2 to 8, got 9"),
+        (lambda: quantize(nn.Linear(2, 2), 2.5), "whole number from 2 to 8, got 2.5"),
         (lambda: quantize(nn.Linear(2, 2), per="row"), "'tensor' or 'channel', got 'row'"),
         (lambda: quantize(nn.Linear(2, 2), exclude=["head"]), "'head' names none"),
         (lambda: quantize(nn.ReLU()), "no linear layer"),

@@ -71,6 +71,14 @@ def test_global_and_layer_scope_by_hand() -> None:
     torch.testing.assert_close(each[1].weight, torch.tensor([[0.0, -0.3]]))
 
 
+def test_importance_may_be_negative() -> None:
+    model = nn.Linear(4, 1, bias=False)
+    by = torch.tensor([[-5.0, -4.0, -3.0, -2.0]])
+    for share in (0.25, 0.5):  # what is pruned counts, however important the others are not
+        prune(model, share, by={"": by})
+    assert (model.weight == 0).tolist() == [[True, True, False, False]]
+
+
 def test_powers_of_the_rate_by_hand() -> None:
     layer = linear([1.0, 2.0, 3.0])
     # input 0 spikes in 4 of 4 steps, input 1 in 1, input 2 never, which counts as once: mean 2
@@ -154,6 +162,14 @@ def test_usage_is_the_mean_over_samples_of_all_batches() -> None:
         (lambda: prune(nn.Linear(2, 2), 1.0), r"in \[0, 1\), got 1.0"),
         (lambda: prune(nn.Linear(2, 2), 0.1, scope="row"), "'global' or 'layer', got 'row'"),
         (lambda: prune(nn.Linear(2, 2), 0.1, by={"x": torch.ones(2, 2)}), "no importance"),
+        (
+            lambda: prune(nn.Linear(2, 2), 0.1, by={"": torch.ones(2, 1)}),
+            r"\[2, 2\].* got \[2, 1\]",
+        ),
+        (
+            lambda: prune(nn.Linear(2, 2), 0.1, by={"": torch.full((2, 2), torch.nan)}),
+            "4 of them NaN",
+        ),
         (lambda: prune(nn.ReLU(), 0.1), "no linear layer"),
         (lambda: importance(nn.Linear(2, 2), power=1), "no batch"),
     ],

@@ -180,7 +180,9 @@ def test_single_steps_and_steps_of_zero_are_finite() -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (lambda: DeltaActivation([2], step=0.0), "step must be > 0, got 0.0"),
+        (lambda: DeltaActivation([2], step=0.0), "step must be > 0 and finite, got 0.0"),
+        (lambda: DeltaActivation([2], step=float("inf")), "finite, got inf"),
+        (lambda: DeltaActivation([2], rate=float("nan")), "rate and fan_out must be >= 0"),
         (lambda: DeltaActivation([2], rate=-1.0), "rate and fan_out must be >= 0"),
         (lambda: DeltaActivation([2], granularity="row"), "granularity must be one of"),
         (lambda: DeltaActivation([2], level=3), "level must be one of"),

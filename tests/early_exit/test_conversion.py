@@ -10,6 +10,7 @@ from torch import nn
 
 from spikesim.early_exit import HalfChargedIF, Levels, to_spiking
 from spikesim.encoders import Direct
+from spikesim.errors import UserError
 
 
 @given(x=st.floats(-1.0, 3.0), threshold=st.floats(0.1, 2.0), T=st.integers(1, 20))
@@ -66,3 +67,19 @@ def test_gradients_of_the_learned_step() -> None:
     # Esser et al. (2020), equation 3: round(v) - v inside, 3 above, 0 below; four values, Q = 3.
     of_scale = (1 - 0.6) + (2 - 1.8) + 3
     assert levels.scale.grad == pytest.approx(of_scale / math.sqrt(4 * 3))
+
+
+def test_levels_need_a_map_behind_them_that_takes_in_their_height() -> None:
+    first, levels, last = nn.Linear(3, 4), Levels(bits=2, scale=0.5), nn.Linear(4, 2)
+    with pytest.raises(UserError, match="Levels follows Levels"):
+        to_spiking([first, levels, nn.Flatten(), Levels(bits=3), last])
+    with pytest.raises(UserError, match="the last layer must be"):
+        to_spiking([first, levels, nn.Flatten()])
+
+
+def test_the_network_that_is_converted_stays_in_training() -> None:
+    layers = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), Levels(), nn.Flatten(), nn.Linear(8, 2)
+    )
+    to_spiking(layers.train())
+    assert all(layer.training for layer in layers)

@@ -88,6 +88,10 @@ def nan_at(t: int) -> Tensor:
         (lambda: to_spiking([nn.Linear(2, 2), nn.ReLU()]), "ReLU has no spiking counterpart"),
         (lambda: to_spiking([nn.BatchNorm2d(2)]), "BatchNorm2d has no spiking counterpart"),
         (lambda: counts_until_exit(count, nn.Identity(), X[:2], RULE(OUTPUTS)), "2 samples in 3"),
+        (lambda: RULE(OUTPUTS).accuracy(TARGETS[:, None]), r"classes \[2\].* got \[2, 1\]"),
+        (lambda: RULE(OUTPUTS).accuracy(TARGETS[:1]), r"classes \[2\].* got \[1\]"),
+        (lambda: calibrate(OUTPUTS, TARGETS + 4), "classes 0 to 3.* got 4 to 5"),
+        (lambda: oracle(OUTPUTS, TARGETS - 1), "classes 0 to 3.* got -1 to 0"),
     ],
 )
 def test_bad_input(call: Callable[[], Any], message: str) -> None:

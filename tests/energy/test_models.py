@@ -6,7 +6,7 @@ import pytest
 
 from spikesim.energy.layer import BINARY, REAL, Counts, LayerCounts, Widths
 from spikesim.energy.model import EnergyModel, joules
-from spikesim.energy.models import get, names
+from spikesim.energy.models import get, names, several
 from spikesim.errors import UserError
 
 PJ = 1e-12
@@ -138,10 +138,31 @@ def test_idle_energy_does_not_depend_on_how_a_network_is_cut_into_layers() -> No
 def test_contradictory_figures_are_variants_and_within_the_range() -> None:
     average = get("truenorth", variant="average", seconds_per_step=0.0)
     assert spent(average, SPIKING) == pytest.approx(300 * 26.0)
-    for chip, variant in (("truenorth", "average"), ("spinnaker", "system")):
-        usual, other = (get(chip, variant=kind).constants["synapse"] for kind in ("", variant))
-        assert usual.low <= other.value <= usual.high
-        assert other.value > 10 * usual.value
+    usual, other = (get("truenorth", variant=kind).constants["synapse"] for kind in ("", "average"))
+    assert usual.low <= other.value <= usual.high
+    assert other.value > 10 * usual.value
+    makers, table = (get("spinnaker", variant=kind).constants["synapse"] for kind in ("", "tang"))
+    assert table.low <= makers.value <= table.high
+    assert makers.value > 900 * table.value
+
+
+def test_spinnaker_is_charged_as_its_makers_measured() -> None:
+    # Sharp et al. (2012): 100 nJ a neuron and millisecond, 43 nJ a postsynaptic potential.
+    assert spent(get("spinnaker"), SPIKING, CELLS) == pytest.approx(300 * 43e3 + 40 * 100e3)
+
+
+def test_variants_stand_side_by_side_and_equal_names_are_refused() -> None:
+    both = several([get("truenorth"), get("truenorth", variant="average"), "step"])
+    assert [model.name for model in both] == ["truenorth", "truenorth (average)", "step"]
+    with pytest.raises(UserError, match="two energy models are named 'step'"):
+        several(["step", get("step", memory=0.0)])
+
+
+def test_title_tells_the_time_of_a_step_for_which_idle_power_is_charged() -> None:
+    assert get("loihi").title.endswith("1 ms a step")
+    assert get("loihi", seconds_per_step=1e-4).title.endswith("0.1 ms a step")
+    for chip in (get("loihi", seconds_per_step=0.0), get("spinnaker2")):
+        assert "a step" not in chip.title
 
 
 @pytest.mark.parametrize("name", names())
@@ -169,7 +190,16 @@ def test_a_given_constant_is_certain() -> None:
         ("step", {"weight_reuse": 0.5}, "weight_reuse >= 1"),
         ("integer", {"node": 5}, "45, 28, 7"),
         ("truenorth", {"variant": "mean"}, "no variant 'mean'"),
+        ("DynapCNN", {}, "no energy per operation was found for DynapCNN"),
+        ("spinnaker2", {"variant": "system"}, "no variant 'system'; there are none"),
         ("loihi", {"hops": -1.0}, "must be >= 0"),
+        ("loihi", {"hops": float("nan")}, "must be >= 0 and finite"),
+        ("loihi", {"seconds_per_step": float("inf")}, "must be >= 0 and finite"),
+        ("step", {"memory": float("nan")}, "memory must be >= 0"),
+        ("step", {"weight_reuse": float("nan")}, "weight_reuse >= 1"),
+        ("step", {"accumulator": 0}, "accumulator must have >= 1 bits"),
+        ("integer", {"accumulator": -3}, "accumulator must have >= 1 bits"),
+        ("lemaire", {"queue": float("nan")}, "queue must hold"),
         ("lemaire", {"queue": 0}, "queue must hold"),
         ("step", {"constants": {"weigth_bit": 1.0}}, "did you mean 'weight_bit'"),
         ("step", {"constants": {"weight_bit": float("nan")}}, "must be >= 0 pJ"),

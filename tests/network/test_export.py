@@ -16,7 +16,8 @@ from spikesim.network.export_npz import load, save
 from spikesim.network.export_nwb import write_nwb
 from spikesim.network.plasticity.pair import PairSTDP
 from spikesim.network.statistics import correlation
-from spikesim.neurons import LIF, LIFExp
+from spikesim.neurons import LIF, Izhikevich, Izhikevich2007, LIFExp, MetaNeuron
+from spikesim.neurons.synaptic import synaptic
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -92,7 +93,13 @@ def test_merged_spikes_count_neurons_through_all_groups(recording: Recording) ->
 
 def test_a_unit_is_told_only_where_it_is_known() -> None:
     net = Network(dt=0.5)
-    for neuron, state, unit in ((LIFExp(), "v", "mV"), (LIFExp(), "i_ex", ""), (LIF(), "v", "")):
+    known = (LIFExp(), Izhikevich(), Izhikevich2007(), synaptic(Izhikevich2007()))
+    for neuron, state, unit in (
+        *((neuron, "v", "mV") for neuron in known),
+        (LIFExp(), "i_ex", ""),
+        (LIF(), "v", ""),
+        (MetaNeuron(), "v", ""),
+    ):
         assert unit_of(net.population(neuron, 1), state) == unit
 
 

@@ -2,7 +2,15 @@
 
 import numpy as np
 
-from spikesim.network import Explicit, FixedProbability, Network, OneToOne, Uniform
+from spikesim.network import (
+    DistanceDependent,
+    Explicit,
+    FixedProbability,
+    FlatProfile,
+    Network,
+    OneToOne,
+    Uniform,
+)
 from spikesim.neurons import LIFDelta, LIFExp
 
 
@@ -13,6 +21,18 @@ def test_drawn_delays_are_whole_steps_and_one_at_least() -> None:
     delays = np.unique(projection.table()["delay"])
     assert delays.tolist() == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
     assert projection.delay is None
+
+
+def test_delays_of_distances_are_whole_steps_and_one_at_least() -> None:
+    net = Network(dt=0.5)
+    points = np.array([[0.0], [0.7], [2.0]])
+    cells = net.population(LIFDelta(), 3)
+    rule = DistanceDependent(FlatProfile(), points)
+    projection = net.connect(cells, cells, rule, delay=lambda distance: distance)
+    ms = [0.5, 0.5, 2.0, 0.5, 0.5, 1.5, 2.0, 1.5, 0.5]  # of 0, 0.7, 2, 0.7, 0, 1.3, 2, 1.3, 0
+    assert projection.table()["delay"].tolist() == ms
+    same = net.connect(cells, cells, rule, delay=lambda distance: 1.3)
+    assert same.table()["delay"].tolist() == [1.5] * 9
 
 
 def test_weights_choose_the_receptor_by_their_sign() -> None:

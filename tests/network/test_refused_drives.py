@@ -100,6 +100,10 @@ CASES: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda b: b.net.events(np.zeros(1, EVENT), (3, 3)),
         r"sensor_size must be \(W, H, P\), got \(3, 3\)",
     ),
+    "a sensor of a fraction": (
+        lambda b: b.net.events(np.zeros(1, EVENT), (3, 2.5, 2)),
+        "each entry of sensor_size must be a whole number >= 1, got 2.5",
+    ),
     "events outside": (
         lambda b: b.net.events(np.array([(0, 3, 0, 0)], EVENT), (3, 3, 2)),
         "events lie outside of a sensor",

@@ -136,6 +136,8 @@ def test_a_state_of_another_network_is_refused() -> None:
         ({"cells.v": None}, "it lacks 'cells.v'$"),
         ({"more": np.zeros(1)}, "it has the unknown 'more'$"),
         ({"cells.v": np.zeros(4)}, r"'cells.v' is float64 \[4\], here float32 \[4\]"),
+        ({"dt": np.array(1.0)}, "of another network: its dt is 1.0, here 0.1$"),
+        ({"seed": np.array(7)}, "of another network: its seed is 7, here 0$"),
         ({"step": np.array(1.5)}, "the step of this state must be a whole number .*, got 1.5"),
         ({"step": np.array(-1)}, "whole number from 0 to .*, got -1"),
         ({"step": np.array([1, 2])}, r"got array\(\[1, 2\]\)"),
@@ -147,8 +149,8 @@ def test_what_is_wrong_with_a_state_is_named_and_nothing_is_changed(
     net = made(4, 1.0)
     net.run(1.0)
     before = net.state_dict()
-    state = {key: np.zeros_like(value) for key, value in before.items()} | change
-    state["cells.excitatory.quantum"] = before["cells.excitatory.quantum"]
+    same = {key: before[key] for key in ("dt", "seed", "cells.excitatory.quantum")}
+    state = {key: np.zeros_like(value) for key, value in before.items()} | same | change
     with pytest.raises(UserError, match=message):
         net.load_state_dict({key: value for key, value in state.items() if value is not None})
     after = net.state_dict()

@@ -7,6 +7,8 @@ import threading
 
 import numpy as np
 import pytest
+import torch
+from host_cuda import run_on_host
 from torch import Tensor
 
 from spikesim.network import (
@@ -225,6 +227,35 @@ def test_a_function_is_asked_at_its_own_times() -> None:
     # The current of a step acts over this step: dv = I dt / C.
     expected = np.cumsum(np.repeat([0.0, 2.0, 4.0, 6.0], 4) * 0.5)
     np.testing.assert_allclose(v.values[:, 1], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_function_that_fails_leaves_a_run_that_can_be_continued(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_on_host(monkeypatch)
+    found = []
+    for fails in (set(), {4.0}):
+
+        def rate(ms: float, fails: set[float] = fails) -> float:
+            if ms in fails:
+                fails.remove(ms)
+                raise ZeroDivisionError
+            return 9000.0 + ms
+
+        net = Network(dt=0.5, seed=2)
+        net.device = torch.device(device)  # of a GPU the kernels run on the host
+        cells = net.population(LIFDelta(), 40, initial={"v": Uniform(-70.0, -55.0)})
+        net.poisson(cells, rate, 0.8, every=2.0, largest=9100.0)
+        probe = net.probe(cells, "spikes")
+        if fails:
+            with pytest.raises(ZeroDivisionError):
+                net.run(20.0)
+            assert net.time == 4.0
+        net.run(20.0 - net.time)
+        found.append((trains([probe]), cells.state["v"].tolist()))
+    assert found[0] == found[1]
+    assert len(found[0][0]) > 50
 
 
 def test_poisson_counts_have_the_rate_they_were_given() -> None:

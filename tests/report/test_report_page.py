@@ -98,14 +98,16 @@ def test_energy_table_holds_every_counted_layer_and_the_totals(data: ReportData,
 
 
 def test_energy_models_stand_beside_their_baselines(data: ReportData, page: str) -> None:
-    table = section(page, "energy").split('<table class="models">')[1].split("</table>")[0]
+    table, below = section(page, "energy").split('<table class="models">')[1].split("</table>", 1)
     rows = [texts(row) for row in table.split("<tr>")[2:]]
     for row, (name, charge) in zip(rows, data.energy["models"].items(), strict=True):
-        assert row[0].startswith(f"{name}: ")
+        assert row[0] == name
+        assert f"{name}: {charge['title']}" in below
         assert row[1] == joule(charge["joules"])
         assert row[2] == " to ".join(map(joule, charge["interval"]))
         for cell, one in zip(row[3:], charge["baselines"].values(), strict=True):
             assert cell.startswith(f"{joule(one['joules'])} (")
+    assert "(ann-int8 by integer, ann-bits by integer)" in below
 
 
 def test_runs_on_the_same_data_are_one_picture(data: ReportData) -> None:
@@ -188,6 +190,11 @@ def test_dead_layers_and_published_selection_are_named(data: ReportData) -> None
 def test_uncovered_modules_are_named(data: ReportData) -> None:
     page = render(light(data, energy={**data.energy, "uncovered": ["norm (LayerNorm)"]}))
     assert "Not counted: norm (LayerNorm)." in section(page, "energy")
+
+
+def test_what_has_to_be_known_of_the_counts_is_told(data: ReportData) -> None:
+    page = render(light(data, energy={**data.energy, "notes": ["no spiking neurons ran"]}))
+    assert '<p class="note">no spiking neurons ran</p>' in section(page, "energy")
 
 
 def test_page_replaces_an_old_one_in_one_step(data: ReportData, tmp_path: Path) -> None:

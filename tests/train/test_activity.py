@@ -122,6 +122,12 @@ def test_a_lower_bound_wakes_neurons() -> None:
     assert 0.15 < rates[-1].median() < 0.35
 
 
+@pytest.mark.parametrize("over", ["neuron", "layer"])
+def test_a_single_neuron_needs_no_axis(over: Any) -> None:
+    spikes = torch.tensor([[1.0, 0.0], [1.0, 0.0]])  # [T, B]
+    assert RateLoss(1.0, power=1, over=over)(Activity([spikes])).item() == 0.5
+
+
 def test_neurons_that_do_not_spike_are_no_activity() -> None:
     model = nn.Sequential(nn.Linear(2, 2), LI())
     with activity(model) as seen:
@@ -133,6 +139,8 @@ def test_neurons_that_do_not_spike_are_no_activity() -> None:
     ("wrong", "says"),
     [
         (lambda: RateLoss(-1.0), "must be >= 0, got -1.0"),
+        (lambda: RateLoss(float("nan")), "must be >= 0, got nan"),
+        (lambda: OperationsLoss(float("nan")), "must be >= 0, got nan"),
         (lambda: RateLoss(1.0, lower=0.2), "lower=0.2, upper=0.0"),
         (lambda: RateLoss(1.0, power=3), "1 or 2, got 3"),
         (lambda: RateLoss(1.0, over="batch"), "got 'batch'"),

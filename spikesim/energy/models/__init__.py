@@ -2,11 +2,12 @@
 
 import inspect
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from spikesim.energy.layer import Widths
 from spikesim.energy.model import Constant, EnergyModel
 from spikesim.energy.models import source
 from spikesim.energy.models.chip import chip
@@ -16,7 +17,7 @@ from spikesim.energy.models.lemaire import lemaire
 from spikesim.energy.models.step import step
 from spikesim.errors import UserError, nearest
 
-__all__ = ["CHIPS", "get", "names"]
+__all__ = ["CHIPS", "get", "names", "several"]
 
 CHIPS = ("loihi", "truenorth", "spinnaker", "spinnaker2")
 """Hardware of which energies of single operations are published."""
@@ -60,6 +61,25 @@ def get(name: str, *, constants: Mapping[str, float] | None = None, **settings: 
     return model if not constants else _with(model, constants)
 
 
+def several(models: Iterable[str | EnergyModel], widths: Widths | None = None) -> list[EnergyModel]:
+    """Energy models to stand side by side, those named made with ``widths``.
+
+    Raises:
+        UserError: unknown model, or two of one name.
+    """
+    own: dict[str, Any] = {} if widths is None else {"widths": widths}
+    made: dict[str, EnergyModel] = {}
+    for one in models:
+        model = get(one, **own) if isinstance(one, str) else one
+        if model.name in made:
+            raise UserError(
+                f"two energy models are named {model.name!r}; leave one out, or give it another "
+                "name: dataclasses.replace(model, name=...)"
+            )
+        made[model.name] = model
+    return list(made.values())
+
+
 def _with(model: EnergyModel, values: Mapping[str, float]) -> EnergyModel:
     changed = dict(model.constants)
     for key, value in values.items():
@@ -75,4 +95,4 @@ def _with(model: EnergyModel, values: Mapping[str, float]) -> EnergyModel:
 def _why(name: str) -> str:
     """Why a chip that one might look for is not there."""
     known: dict[str, str] = tomllib.loads(source.text("unpublished.toml"))
-    return f": {known[name]}" if name in known else ""
+    return f": {known[name.lower()]}" if name.lower() in known else ""

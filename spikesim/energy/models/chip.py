@@ -5,12 +5,13 @@ r"""Neuromorphic chips by their published energies: synaptic operation, update, 
       + N_\mathrm{spk} (e_\mathrm{spk} + h\, e_\mathrm{hop}) + P_\mathrm{idle}\, T\, \Delta t\, c
 
 with hops :math:`h` of a spike, steps :math:`T` of :math:`\Delta t` seconds and :math:`c` chips.
-What a chip publishes no figure for is not charged. Operations of real-valued inputs count as
-synaptic ones. Idle energy is shared among layers as their neuron updates are.
+What a chip publishes no figure for is not charged, nor is learning. Operations of real-valued
+inputs count as synaptic ones. Idle energy is shared among layers as their neuron updates are.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from spikesim.energy.layer import Counts, LayerCounts, Widths
 from spikesim.energy.model import Constant, EnergyModel, Term
@@ -25,12 +26,12 @@ class Chip:
     """A chip that is charged by event and by time.
 
     Args:
-        name: of the preset.
+        name: of the preset, with its variant.
         constants: of ``synapse``, ``update``, ``spike``, ``hop`` and ``idle``, those that exist.
         seconds_per_step: of real time; 0 leaves idle power out.
         hops: between cores, that a spike travels.
         chips: how many are on; a fraction if others share one.
-        title: one line.
+        title: one line; with the time of a step, where idle power is charged.
     """
 
     name: str
@@ -83,15 +84,19 @@ def chip(
         chips: how many are on.
 
     Raises:
-        UserError: unknown variant, or a negative number.
+        UserError: unknown variant, or a number that is negative or not finite.
     """
-    if min(seconds_per_step, hops, chips) < 0.0:
+    if not all(0.0 <= number < inf for number in (seconds_per_step, hops, chips)):
         raise UserError(
-            "seconds_per_step, hops and chips must be >= 0, "
+            "seconds_per_step, hops and chips must be >= 0 and finite, "
             f"got {seconds_per_step}, {hops} and {chips}"
         )
     known = source.read(name)
-    return Chip(name, known.variant(variant), seconds_per_step, hops, chips, known.title)
+    constants, title = known.variant(variant), known.title
+    if constants.get("idle") and seconds_per_step:
+        title += f", {1e3 * seconds_per_step:g} ms a step"
+    own = f"{name} ({variant})" if variant else name
+    return Chip(own, constants, seconds_per_step, hops, chips, title)
 
 
 def _share(layer: LayerCounts, run: Counts) -> float:

@@ -80,10 +80,11 @@ def integer(
         accumulator: bits of a sum.
 
     Raises:
-        UserError: no constants for this node.
+        UserError: no constants for this node, or sums of no bits.
     """
     if node not in NODES:
         raise UserError(f"node must be one of {', '.join(map(str, NODES))} nm, got {node}")
+    operations.check_accumulator(accumulator)
     known = source.read("operations").variant("" if node == 45 else str(node))
     names = ("add_8", "add_32", "multiply_8", "multiply_32")
     constants = {name: known[name] for name in names}

@@ -149,7 +149,7 @@ def lemaire(widths: Widths = _WIDTHS, *, queue: int = 1000, leak: bool = True) -
     Raises:
         UserError: a queue of no words.
     """
-    if queue < 1:
+    if not queue >= 1:
         raise UserError(f"queue must hold >= 1 words, got {queue}")
     known = source.read("lemaire")
     integers = source.read("operations").constants

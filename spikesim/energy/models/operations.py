@@ -13,6 +13,7 @@ and below 8 and beyond 32 bits through zero.
 """
 
 from spikesim.energy.model import Term
+from spikesim.errors import UserError
 
 FLOAT_BITS = (16, 32)
 
@@ -53,6 +54,12 @@ def additions(count: float, bits: int, part: str = "compute") -> list[Term]:
 def multiplications(count: float, first: int, second: int, part: str = "compute") -> list[Term]:
     """Terms of integer products."""
     return _between("multiply", count, first * second, 64, 1024, part)
+
+
+def check_accumulator(bits: int) -> None:
+    """Refuse sums of no bits."""
+    if not bits >= 1:
+        raise UserError(f"accumulator must have >= 1 bits, got {bits}")
 
 
 def _between(name: str, count: float, size: int, low: int, high: int, part: str) -> list[Term]:

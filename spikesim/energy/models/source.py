@@ -31,7 +31,8 @@ class Source:
             UserError: there is none of that name.
         """
         if name and name not in self.variants:
-            raise UserError(f"no variant {name!r}{nearest(name, list(self.variants))}")
+            known = nearest(name, list(self.variants)) if self.variants else "; there are none"
+            raise UserError(f"no variant {name!r}{known}")
         return {**self.constants, **self.variants.get(name, {})}
 
 

@@ -18,6 +18,7 @@ Its formulas could not be read: these are ours.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 from spikesim.energy.layer import Counts, LayerCounts, Widths
 from spikesim.energy.model import Constant, EnergyModel, Term
@@ -86,11 +87,12 @@ def step(
     Raises:
         UserError: a setting out of its range.
     """
-    if memory < 0.0 or weight_reuse < 1.0 or not 0.0 <= bit_density <= 1.0:
+    if not (0.0 <= memory < inf and weight_reuse >= 1.0 and 0.0 <= bit_density <= 1.0):
         raise UserError(
             "memory must be >= 0, weight_reuse >= 1 and bit_density between 0 and 1, "
             f"got {memory}, {weight_reuse} and {bit_density}"
         )
+    operations.check_accumulator(accumulator)
     known = source.read("step")
     constants = {**source.read("operations").constants, **known.constants}
     return Step(constants, widths, memory, weight_reuse, bit_density, accumulator, known.title)
