@@ -316,7 +316,14 @@ class TileLines:
         for name in on_pre.after:
             if name != SENT:
                 yield f"write(row_{name}, i, new_{name})"
-        sent = f"new_{SENT}" if SENT in on_pre.after else "my_w"
+        sent = "my_w"
+        if SENT in on_pre.after:
+            sent = f"new_{SENT}"
+            # The quantum was chosen for these; the order of comparisons lets no NaN pass.
+            yield "least_sent = select(low < real(0), low, real(0))"
+            yield "most_sent = select(high > real(0), high, real(0))"
+            yield f"{sent} = select({sent} >= least_sent, {sent}, least_sent)"
+            yield f"{sent} = select(most_sent < {sent}, most_sent, {sent})"
         if SENT not in on_pre.after and WEIGHT in on_pre.after:
             sent = "new_w"
         yield f"write(row_sent, i, ring_number(nearest({sent} * scale)))"

@@ -24,6 +24,8 @@ NEWEST = 8
 """Spikes of a receiver that lie side by side, in a line of the cache."""
 NEVER = -(1 << 29)
 """The step of a spike that has not been."""
+LAST_STEP = 1 << 30
+"""Steps are 32-bit numbers here, and so is the time since ``NEVER``, with any delay."""
 WINDOW = 4.0
 """Time constants of an eligibility that sums of its modulator reach over."""
 ALIGNED = 32
@@ -101,7 +103,7 @@ class Decay:
 @cache
 def decay(tau: float, dt: float, dtype: str) -> Decay:
     """The table of a time constant; both in ms."""
-    many = math.ceil(GONE * tau / dt) + 2
+    many = math.ceil(min(GONE * tau / dt, 1 << 31)) + 2  # no run is longer
     if many <= SHORT:
         fine = np.exp(-dt / tau * np.arange(many))
         fine[-1] = 0.0

@@ -96,7 +96,8 @@ def _rule(program: PlasticProgram) -> Iterator[str]:
         if WEIGHT in part.after:
             yield f"    w = bounded(n, {_arg(part.after[WEIGHT])});"
         if more:
-            yield f"    sent = {_arg(part.after[SENT]) if SENT in part.after else 'w'};"
+            given = f"bounded_sent(n, {_arg(part.after[SENT])})" if SENT in part.after else "w"
+            yield f"    sent = {given};"
         yield "}"
 
 

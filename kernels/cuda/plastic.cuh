@@ -61,6 +61,13 @@ DEVICE real bounded(const Numbers& n, real w) {
     return w <= n.high ? w : n.high;
 }
 
+// What is sent: the quantum was chosen for 0 and the bounds.
+DEVICE real bounded_sent(const Numbers& n, real sent) {
+    const real least = n.low < 0 ? n.low : 0, most = n.high > 0 ? n.high : 0;
+    sent = sent >= least ? sent : least;
+    return sent <= most ? sent : most;
+}
+
 // What is left after some steps.
 DEVICE real left(const Plastic& p, int i, unsigned gone) {
     const unsigned end = (unsigned)p.end[i];

@@ -13,16 +13,19 @@ import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from spikesim.errors import UserError
 from spikesim.kernels.engine import (
     Cells,
     CpuEngine,
     EPropDelivery,
     Operation,
+    PlasticDelivery,
     SpikeRecorder,
     StateRecorder,
 )
 from spikesim.kernels.engine_cupy import CudaEngine
 from spikesim.kernels.exchange import Exchanged
+from spikesim.kernels.plastic_state import LAST_STEP
 from spikesim.network.build import Machine, Stage, renew
 from spikesim.network.distributed import Together, at_end
 from spikesim.network.plasticity.probe import WeightProbe
@@ -226,6 +229,13 @@ def run(network: Timed, player: Player, steps: int, progress: bool) -> None:
     """Run ``steps`` further, in pieces."""
     first, block = network.step, player.machine.block
     end = first + steps
+    if end > LAST_STEP:
+        for projection, delivery in player.machine.deliveries.items():
+            if isinstance(delivery, PlasticDelivery | EPropDelivery):
+                raise UserError(
+                    f"{projection.name} is plastic, and counts {LAST_STEP} steps at most "
+                    f"({LAST_STEP * network.dt / 3.6e6:.3g} h); this run would end at step {end}"
+                )
     with (
         Together(network.world, end) as together,
         _lent(network, player),

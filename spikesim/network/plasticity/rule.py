@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from spikesim.errors import UserError
+from spikesim.network.given import real
 from spikesim.types import Named
 
 Changes: TypeAlias = Mapping[str, Any]
@@ -30,10 +31,10 @@ class Trace:
     rest: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.tau < np.inf:
-            raise UserError(f"tau of a trace must be > 0 ms and finite, got {self.tau}")
-        if not np.isfinite(self.rest):
-            raise UserError(f"rest of a trace must be finite, got {self.rest}")
+        wish = "> 0 ms and finite"
+        if not real("tau of a trace", self.tau, wish) > 0:
+            raise UserError(f"tau of a trace must be {wish}, got {self.tau}")
+        real("rest of a trace", self.rest, "finite")
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,13 @@ class Plasticity(ABC):
     name; ``s.e``, the eligibility, if there is one. They use ``+ - * /``, comparisons and
     :mod:`spikesim.ops`, as a neuron's ``step``; the rule's own numbers are plain floats.
     A trace jumps at the spikes of its neuron, so that it may depend on traces of this neuron only.
-    ``on_pre`` may give ``sent``, what the receptor gets; by default it is the new ``w``.
+    ``on_pre`` may give ``sent``, what the receptor gets, brought back to between 0 and the bounds
+    of ``w``; by default it is the new ``w``.
 
     Traces decay exactly from event to event, and no work is done in between. After each change
     the weight is brought back to ``[w_min, w_max]``; so it keeps its sign (Dale's law) unless
-    ``w_min`` is negative. ``w`` is the size of the weight: inhibitory weights are ``-w``.
+    ``w_min`` is negative. One that is no number any more (0 / 0) becomes ``w_min``. ``w`` is the
+    size of the weight: inhibitory weights are ``-w``.
 
     Args:
         w_max: the largest weight, in the unit of the receptor; ``inf`` only where a rule leaves
@@ -87,24 +90,28 @@ class Plasticity(ABC):
 
     def __post_init__(self) -> None:
         who = type(self).__name__
-        for name in (f.name for f in fields(self)):
-            value = getattr(self, name)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if is_number and not (np.isfinite(value) or (name == "w_max" and value == np.inf)):
-                raise UserError(f"{name} of {who} must be finite, got {value}")
+        for one in fields(self):
+            name, value = f"{one.name} of {who}", getattr(self, one.name)
+            if one.type in (float, "float"):
+                # Numbers of numpy become plain ones, which the lines of a rule can hold.
+                value = real(name, value, "finite", finite=one.name != "w_max")
+                object.__setattr__(self, one.name, value)
+            elif isinstance(value, int | float) and not np.isfinite(value):
+                raise UserError(f"{name} must be finite, got {value}")
         if not self.w_min < self.w_max:
             raise UserError(
                 f"w_min of {who} must be below w_max, got {self.w_min} and {self.w_max}"
             )
         try:
-            self.pre()
-            self.post()
+            for name, trace in (*self.pre().items(), *self.post().items()):
+                if not isinstance(trace, Trace):
+                    raise UserError(f"{name} must be a Trace(tau), got {trace!r}")
             self.check()
+            tau = self.eligibility()
+            if tau is not None and not real("time constant of the eligibility", tau, "> 0 ms") > 0:
+                raise UserError(f"eligibility must decay in > 0 ms, got {tau}")
         except UserError as error:
             raise UserError(f"{who}: {error}") from error
-        tau = self.eligibility()
-        if tau is not None and not 0 < tau < np.inf:
-            raise UserError(f"{who}: eligibility must decay in > 0 ms, got {tau}")
 
     def check(self) -> None:  # noqa: B027
         """Refuse numbers that the rule cannot work with."""

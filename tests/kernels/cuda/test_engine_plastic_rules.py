@@ -61,6 +61,14 @@ class Everything(Plasticity):
         return {"w": w, "e": e, "y": s.y + 1.0, "z": s.z + 0.01 * s.y}
 
 
+@dataclass(frozen=True)
+class SendsAnything(Plasticity):
+    """Sends less than nothing and more than the weight's bound."""
+
+    def on_pre(self, s: Named) -> dict[str, Any]:
+        return {"sent": 8.0 * s.w - 3.0}
+
+
 RULES: dict[str, Plasticity] = {
     "additive": PairSTDP(w_max=1.0, mu_plus=0.0, mu_minus=0.0, rate=0.05),
     "multiplicative": PairSTDP(w_max=1.0, rate=0.1, tau_plus=9.0),
@@ -75,6 +83,7 @@ RULES: dict[str, Plasticity] = {
     "reward": RewardSTDP(w_max=1.0, tau_e=5.0),
     "scaling": HomeostaticScaling(w_max=1.0, eta=0.05),
     "everything": Everything(w_max=50.0, w_min=-50.0),
+    "sends anything": SendsAnything(w_max=1.0),
 }
 
 
