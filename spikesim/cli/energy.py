@@ -34,9 +34,9 @@ def energy(
         list[str] | None,
         typer.Option(
             "--model",
-            metavar="NAME",
-            help="An energy model; may be repeated (default: classical, step, lemaire, loihi). "
-            "A wrong name lists what exists.",
+            metavar="'NAME [KEY=VALUE]...'",
+            help="An energy model with its settings, such as 'spinnaker variant=tang'; may be "
+            "repeated (default: classical, step, lemaire, loihi). A wrong name lists what exists.",
             show_default=False,
         ),
     ] = None,
@@ -127,16 +127,20 @@ def energy(
 
 
 def _models(given: list[str] | None, seconds_per_step: float | None) -> "list[EnergyModel]":
-    from spikesim.energy.models import CHIPS, get, several
+    from spikesim.cli.simulate_keys import settings
+    from spikesim.energy.models import CHIPS, maker, several
     from spikesim.train.outcome import ENERGY_MODELS
 
-    names = given or ENERGY_MODELS
-    if seconds_per_step is None:
-        return several(names)
-    if not set(names) & set(CHIPS):
-        raise UserError("--seconds-per-step: none of the models is a chip; leave it out")
+    named = [text.split() for text in given or ENERGY_MODELS]
+    if seconds_per_step is not None:
+        chips = [words for words in named if words and words[0] in CHIPS]
+        if not chips:
+            raise UserError("--seconds-per-step: none of the models is a chip; leave it out")
+        for words in chips:
+            words.append(f"seconds_per_step={seconds_per_step}")
     return several(
-        get(name, seconds_per_step=seconds_per_step) if name in CHIPS else name for name in names
+        make(**settings(make, overrides))
+        for make, overrides in ((maker(" ".join(words[:1])), words[1:]) for words in named)
     )
 
 

@@ -1,9 +1,10 @@
-"""The keys of a network recipe, ``key=value``, from its signature and its docstring."""
+"""The keys of a function, ``key=value``, from its signature; of recipes from its docstring too."""
 
 import inspect
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, make_dataclass
+from functools import partial
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from spikesim.errors import UserError, nearest
@@ -51,7 +52,7 @@ def keys_of(recipe: Callable[..., Any]) -> dict[str, Key]:
     return {name: Key(hints[name], p.default, about[name]) for name, p in parameters.items()}
 
 
-def settings(recipe: Callable[..., Any], overrides: Sequence[str]) -> dict[str, Any]:
+def settings(function: Callable[..., Any], overrides: Sequence[str]) -> dict[str, Any]:
     """All keys with their values; those given as ``key=value`` are YAML of the key's type.
 
     Raises:
@@ -68,8 +69,9 @@ def settings(recipe: Callable[..., Any], overrides: Sequence[str]) -> dict[str, 
         if key in given:
             raise UserError(f"{key} is given twice; give one value")
         given[key] = parse_yaml(text, f"the value of {key}")
-    keys = keys_of(recipe)
-    fields = [(name, key.hint, field(default=key.default)) for name, key in keys.items()]
+    hints = get_type_hints(function.func if isinstance(function, partial) else function)
+    keys = inspect.signature(function).parameters
+    fields = [(name, hints[name], field(default=key.default)) for name, key in keys.items()]
     checked = build(make_dataclass("Settings", fields), given)
     return {name: getattr(checked, name) for name in keys}
 

@@ -112,6 +112,9 @@ def test_measured_joules_are_beside_and_named_as_what_they_are(
         (("brunel", "skale=2"), ("skale",)),
         (("sdt", "--model", "lohi"), ("no energy model 'lohi'", "loihi", "classical")),
         (("sdt", "--model", "akida"), ("no energy model 'akida'",)),
+        (("sdt", "--model", ""), ("no energy model ''",)),
+        (("sdt", "--model", "integer nod=7"), ("unknown setting 'nod'", "node")),
+        (("sdt", "--model", "spinnaker variant=tan"), ("no variant 'tan'", "tang")),
         (("sdt", "--csv", "gone/x.csv"), ("there is no folder",)),
         (("sdt", "--data", "nmnst"), ("nmnst",)),
         (("brunel", "--ms", "0"), ("0 ms",)),
@@ -134,3 +137,13 @@ def test_mistakes_are_one_line(
     spikesim: Cli, refused: Refused, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
     refused(spikesim("energy", *arguments), *words)
+
+
+def test_a_model_takes_its_settings(spikesim: Cli) -> None:
+    wanted = ("spinnaker", "spinnaker variant=tang", "integer node=7")
+    found = document(
+        spikesim("energy", *TINY, *(w for m in wanted for w in ("--model", m)), "--json")
+    )
+    one, other, _ = (model["parts"] for model in found["models"].values())
+    assert list(found["models"]) == ["spinnaker", "spinnaker (tang)", "integer"]
+    assert one["compute"] == pytest.approx(43.0 / 0.045 * other["compute"])

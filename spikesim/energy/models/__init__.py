@@ -17,12 +17,12 @@ from spikesim.energy.models.lemaire import lemaire
 from spikesim.energy.models.step import step
 from spikesim.errors import UserError, nearest
 
-__all__ = ["CHIPS", "get", "names", "several"]
+__all__ = ["CHIPS", "get", "maker", "names", "several"]
 
 CHIPS = ("loihi", "truenorth", "spinnaker", "spinnaker2")
 """Hardware of which energies of single operations are published."""
 
-MODELS: dict[str, Callable[..., Any]] = {
+MODELS: dict[str, Callable[..., EnergyModel]] = {
     "classical": classical,
     "step": step,
     "lemaire": lemaire,
@@ -50,15 +50,24 @@ def get(name: str, *, constants: Mapping[str, float] | None = None, **settings: 
     >>> get("classical").constants["mac_float32"].value
     4.6
     """
-    if name not in MODELS:
-        raise UserError(f"no energy model {name!r}{_why(name)}; there are: {', '.join(MODELS)}")
-    make = MODELS[name]
+    make = maker(name)
     known = [key for key in inspect.signature(make).parameters if key != "name"]
     for key in settings:
         if key not in known:
             raise UserError(f"energy model {name!r} has no setting {key!r}{nearest(key, known)}")
-    model: EnergyModel = make(**settings)
+    model = make(**settings)
     return model if not constants else _with(model, constants)
+
+
+def maker(name: str) -> Callable[..., EnergyModel]:
+    """What makes an energy model of its settings.
+
+    Raises:
+        UserError: unknown model.
+    """
+    if name not in MODELS:
+        raise UserError(f"no energy model {name!r}{_why(name)}; there are: {', '.join(MODELS)}")
+    return MODELS[name]
 
 
 def several(models: Iterable[str | EnergyModel], widths: Widths | None = None) -> list[EnergyModel]:
