@@ -42,7 +42,8 @@ class AdEx(ExponentialNeuron):
         e_in: reversal potential of inhibition, mV; ``None`` makes it a current ``i_in``, pA.
         receptors: more of them, by the names of their inputs.
         scheme: ``"exponential_euler"`` or ``"rk4"``; neither divides the step of the upstroke,
-            so that a spike ends within ``dt``.
+            so that a spike ends within ``dt``. At 0.1 ms ``"rk4"`` has as many spikes as NEST's
+            adaptive steps, ``"exponential_euler"`` a few percent fewer at high rates.
         detach_reset: no gradient through the reset; ``w`` keeps its gradient.
         surrogate: the pretended derivative of the spike in ``v - v_peak``.
         dt: step length, ms; 0.1 is usual.

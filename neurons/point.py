@@ -14,6 +14,7 @@ class PointNeuron(Membrane):
     A step spans ``dt``. Currents of its input ``current`` (pA) are constant over it; what arrives
     at a receptor acts from its end on, where a spike of the step is sent. After a spike ``v`` stays
     at ``v_reset`` for ``round(t_ref / dt)`` steps, while synaptic currents go on: NEST's order.
+    NEST takes a ``t_ref`` between two steps as the longer.
 
     In float32 a potential near -70 mV is a multiple of 8e-6 mV. A step that would move it by less
     than half of that leaves it: with ``tau_m`` of 10 ms and steps of 0.1 ms, 4e-4 mV from rest;
