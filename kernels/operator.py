@@ -22,10 +22,12 @@ from spikesim.kernels.fused import (
     forward,
 )
 from spikesim.kernels.sequence import step_like
+from spikesim.kernels.tape import TraceError
 from spikesim.types import Named, Number
 
 if TYPE_CHECKING:
     from spikesim.kernels import numba_repeat, repeat
+    from spikesim.kernels.program import Bound
     from spikesim.neuron import Neuron
 
     Repeat: TypeAlias = repeat.Repeat | numba_repeat.Repeat
@@ -146,7 +148,7 @@ def prepare(
     arrays = [_array(value) for value in values]
     stream = neuron.stream(first)
     if job is None:
-        bound = neuron.bound(batch_norm=extra is not None)
+        bound = _bound(neuron, extra)
         numbers = (0.0 if isinstance(value, Tensor) else float(value) for value in values)
         is_fixed = stream is None and not any(array is not None for array in arrays)
         job = Job(bound.program, backend, bound.numbers, tuple(numbers), neuron.layer, is_fixed)
@@ -161,9 +163,15 @@ def _values(
     """Of the program's parameters, then of the initial states."""
     p = neuron.values(like)
     start = neuron.initial(p) if state is None else neuron.checked(state, like)
-    bound = neuron.bound(batch_norm=extra is not None)
-    known = bound.values(p if extra is None else {**p, **extra})
+    known = _bound(neuron, extra).values(p if extra is None else {**p, **extra})
     return [*known.values(), *(start[name] for name in neuron.states)]
+
+
+def _bound(neuron: "Neuron", extra: Named | None) -> "Bound":
+    try:
+        return neuron.bound(batch_norm=extra is not None)
+    except TraceError as error:
+        raise TraceError(f"{error}; or set backend='torch'") from error
 
 
 def _array(value: Number) -> Tensor | None:

@@ -237,9 +237,7 @@ def _refusal(what: str, cure: str = "") -> TraceError:
     file, number = frame.f_code.co_filename, frame.f_lineno
     text = linecache.getline(file, number).strip()
     cure = cure or "allowed: + - * / < <= > >= and " + ", ".join(ops.__all__)
-    return TraceError(
-        f"{what} cannot be recorded: {file}:{number}: {text!r}; {cure}; or set backend='torch'"
-    )
+    return TraceError(f"{what} cannot be recorded: {file}:{number}: {text!r}; {cure}")
 
 
 def _overload(symbol: str, name: str) -> None:

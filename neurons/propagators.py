@@ -54,9 +54,23 @@ def from_constant(dt: float, tau_m: Number, c_m: Number) -> Number:
 
 def from_exponential(dt: float, tau_m: Number, tau_s: Number, c_m: Number) -> Number:
     r"""mV from 1 pA that decays: :math:`\int_0^{dt} e^{-(dt - s)/\tau_m} e^{-s/\tau_s} ds / C`."""
-    return dt / c_m * decay(dt, tau_m) * phi(dt / tau_m - dt / tau_s)[0]
+    _, slower, mean, _ = _of_two(dt / tau_m, dt / tau_s)
+    return dt / c_m * slower * mean
 
 
 def from_alpha(dt: float, tau_m: Number, tau_s: Number, c_m: Number) -> Number:
     r"""mV from 1 pA/ms: :math:`\int_0^{dt} e^{-(dt - s)/\tau_m} s e^{-s/\tau_s} ds / C`."""
-    return dt * dt / c_m * decay(dt, tau_m) * phi(dt / tau_m - dt / tau_s)[1]
+    is_quick, slower, mean, slope = _of_two(dt / tau_m, dt / tau_s)
+    moment: Number = where(is_quick, mean - slope, slope)
+    return dt * dt / c_m * slower * moment
+
+
+def _of_two(a: Number, b: Number) -> tuple[Number, Number, Number, Number]:
+    r"""Whether :math:`a > b`; :math:`e^{-m}` of the smaller; :math:`\varphi, \varphi'` of the rest.
+
+    The rest is :math:`-|a - b|`: no exponential grows.
+    """
+    is_quick = a > b
+    difference = a - b
+    mean, slope = phi(where(is_quick, -difference, difference))
+    return is_quick, exp(-where(is_quick, b, a)), mean, slope

@@ -213,6 +213,20 @@ def test_propagators_to_the_last_digits(
     assert found == pytest.approx(float(expected), rel=2e-6)
 
 
+@pytest.mark.parametrize(("tau_m", "tau_s"), [(1e-4, 5.0), (5.0, 1e-4), (1e-3, 1e-4), (1e-9, 1.0)])
+def test_times_far_below_a_step_overflow_nowhere(tau_m: float, tau_s: float) -> None:
+    h, a, b = mpmath.mpf(0.1), 1 / mpmath.mpf(tau_m), 1 / mpmath.mpf(tau_s)
+    with mpmath.workdps(60):
+        decayed = mpmath.exp(-a * h)
+        single = (mpmath.exp(-b * h) - decayed) / (a - b)
+        double = (h * mpmath.exp(-b * h) - single) / (a - b)
+    for function, expected in ((from_exponential, single), (from_alpha, double)):
+        found = function(0.1, tau_m, tau_s, 1.0)
+        assert found == pytest.approx(float(expected), rel=1e-13)
+        narrow = function(0.1, torch.tensor(tau_m), torch.tensor(tau_s), 1.0)
+        assert narrow.item() == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_a_long_time_constant_loses_no_digits() -> None:
     assert loss(0.1, 1e9) == pytest.approx(1e-10, rel=1e-9)
     assert loss(0.1, 10.0) == pytest.approx(-math.expm1(-0.01), rel=1e-15)

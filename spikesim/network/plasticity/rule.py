@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
 import numpy as np
+from torch import Tensor
 
 from spikesim.errors import UserError
 from spikesim.network.given import real
@@ -98,6 +99,8 @@ class Plasticity(ABC):
                 object.__setattr__(self, one.name, value)
             elif isinstance(value, int | float) and not np.isfinite(value):
                 raise UserError(f"{name} must be finite, got {value}")
+            elif isinstance(value, np.ndarray | Tensor | list):
+                raise UserError(f"{name} must be one number for all synapses, got {value}")
         if not self.w_min < self.w_max:
             raise UserError(
                 f"w_min of {who} must be below w_max, got {self.w_min} and {self.w_max}"

@@ -49,12 +49,23 @@ def test_what_is_sent_stays_within_the_bounds(
         (lambda: PairSTDP(w_max=-np.inf), "w_min of PairSTDP must be below w_max"),
         (lambda: PairSTDP(w_max=2.0, rate=None), "rate of PairSTDP"),  # type: ignore[arg-type]
         (lambda: PairSTDP(w_max=2.0, alpha=np.float32("nan")), "alpha of PairSTDP"),
+        (lambda: Listed(w_max=2.0, rates=[0.1, 0.2]), "rates of Listed must be one number for all"),
         (lambda: Untraced(w_max=2.0), "Untraced: x must be a Trace"),
     ],
 )
 def test_what_is_no_number_is_refused(make: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make()
+
+
+@dataclass(frozen=True)
+class Listed(Plasticity):
+    """Has numbers of synapses."""
+
+    rates: Any = None
+
+    def on_pre(self, s: Named) -> Changes:
+        return {"w": s.w * self.rates}
 
 
 class Untraced(Plasticity):
