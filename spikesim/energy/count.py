@@ -3,11 +3,14 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from spikesim.energy.fan_out import dense
 from spikesim.energy.layer import Counts, LayerCounts
 from spikesim.energy.ledger import Line
 from spikesim.energy.neurons import fresh, is_neuron, kept_states
@@ -85,8 +88,9 @@ def count(
         raise UserError(f"a model is counted on batches [T, B, ...], got {data!r}")
     if layout not in get_args(Layout):
         raise UserError(f"no layout {layout!r} of data{nearest(layout, get_args(Layout))}")
-    if steps is not None and steps < 1:
-        raise UserError(f"steps must be >= 1, got {steps}")
+    if steps is not None and not (isinstance(steps, Integral) and steps >= 1):
+        raise UserError(f"steps must be a whole number >= 1, got {steps!r}")
+    _check_there(model)
     watcher = Watcher(model, checked(costs), fold_batch_norm=fold_batch_norm, each_call=each_call)
     batches = Batches(watcher, partial(run_model, model, forward), cuda_graph=cuda_graph)
     samples, found = 0, steps or 0
@@ -100,7 +104,7 @@ def count(
             found, B = steps or T, x.shape[layout.index("B")]
             x = _as_the_model(x, model)
             if x.is_floating_point():
-                given.append(x.isnan().any())
+                given.append(dense(x).isnan().any())
             first_state()
             if reset is not None:
                 reset(model)
@@ -163,33 +167,41 @@ def _as_the_model(x: Tensor, model: nn.Module) -> Tensor:
     return x.to(weight) if is_real and weight.is_floating_point() else x.to(weight.device)
 
 
+def _check_there(model: nn.Module) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise UserError(f"{name} of the model has no size yet; run the model once before")
+        if tensor.is_meta:
+            raise UserError(f"{name} of the model is on device 'meta', which holds no numbers")
+
+
 def _check_numbers(model: nn.Module, given: list[Tensor]) -> None:
     for n, is_nan in enumerate(given):
         if bool(is_nan):
             raise UserError(f"batch {n} of the data has values that are not a number (NaN)")
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if tensor.is_floating_point() and bool(tensor.isnan().any()):
+        if tensor.is_floating_point() and bool(dense(tensor).isnan().any()):
             raise UserError(f"{name} of the model has values that are not a number (NaN)")
 
 
 def _layers(watcher: Watcher, samples: int, steps: int, *, each_call: bool) -> list[LayerCounts]:
     merged: dict[Any, Line] = {}
-    for (module, kind, site), line in watcher.lines.items():
-        key = (module, kind, kind if kind in MERGED and not line.cost.part else site)
+    for (module, kind, site, weight), line in watcher.lines.items():
+        key = (module, kind, kind if kind in MERGED and not line.cost.part else site, weight)
         if key in merged:
             merged[key].merge(line)
         else:
             merged[key] = line
-    alone = [module for module, _, _ in merged]
+    alone = [module for module, *_ in merged]
     taken, layers = dict[str, int](), []
-    for (module, kind, _), line in merged.items():
+    for (module, kind, *_), line in merged.items():
         if kind in MERGED and not line.cost.part:
             line.text = kind
         name = line.name(alone.count(module) == 1)
         taken[name] = taken.get(name, 0) + 1
         name = name if taken[name] == 1 else f"{name} #{taken[name]}"
         counts = line.counts(name, samples, steps, each_call=each_call)
-        bits = getattr(watcher.model.get_submodule(module), "weight_bits", None)
+        bits = getattr(watcher.modules[module], "weight_bits", None)
         layers.append(replace(counts, weight_bits=bits) if counts.is_weighted else counts)
     return layers
 
@@ -200,7 +212,8 @@ def _unused(model: nn.Module, watcher: Watcher) -> list[LayerCounts]:
     ran = {line.module for line in lines}
     ran |= {watcher.origins.owner(line.cost.weight) or "" for line in lines}
     cells = {line.module for line in lines if line.cost.kind == "neuron"}
-    kinds = ((nn.Linear, "linear"), (nn.modules.conv._ConvNd, "conv"))
+    linear = (nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase)
+    kinds = ((linear, "linear"), (nn.modules.conv._ConvNd, "conv"))
     found = []
     for name, module in model.named_modules():
         kind = next((kind for known, kind in kinds if isinstance(module, known)), "")
@@ -214,7 +227,7 @@ def _unused(model: nn.Module, watcher: Watcher) -> list[LayerCounts]:
 
 def _uncovered(watcher: Watcher) -> list[str]:
     return [
-        f"{name or 'model'} ({type(watcher.model.get_submodule(name)).__name__}): {operation}, "
+        f"{name or 'model'} ({type(watcher.modules[name]).__name__}): {operation}, "
         f"{calls} call{'s' * (calls > 1)}; spikesim.energy.register tells its cost"
         for (name, operation), calls in watcher.uncovered.items()
     ]

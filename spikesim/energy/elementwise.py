@@ -29,6 +29,9 @@ ELEMENTWISE: dict[str, Arithmetic] = {
     "silu": Arithmetic(0, 1, 1),
     "gelu": Arithmetic(1, 3, 1),
     # The largest is found and taken away, exponentials are added up, each is divided by the sum.
+    **dict.fromkeys(("glu", "celu"), Arithmetic(1, 1, 1)),
+    "softshrink": Arithmetic(3),
+    **dict.fromkeys(("mish", "logaddexp", "logaddexp2"), Arithmetic(2, 1, 2)),
     **dict.fromkeys(("_softmax", "_safe_softmax"), Arithmetic(3, 1, 1)),
     "_log_softmax": Arithmetic(3, 0, 1),
 }
@@ -37,10 +40,11 @@ ELEMENTWISE: dict[str, Arithmetic] = {
 REDUCTIONS: dict[str, tuple[Arithmetic, Arithmetic]] = {
     **dict.fromkeys(("sum", "nansum", "amax", "amin", "max", "min", "argmax"), (_ADD, _NONE)),
     **dict.fromkeys(("argmin", "any", "all", "count_nonzero"), (_ADD, _NONE)),
+    "aminmax": (Arithmetic(2), _NONE),
     "mean": (_ADD, _MULTIPLY),
     "prod": (_MULTIPLY, _NONE),
     "logsumexp": (Arithmetic(3, 0, 1), _FUNCTION),
-    "linalg_vector_norm": (Arithmetic(1, 1), _FUNCTION),
+    **dict.fromkeys(("linalg_vector_norm", "norm"), (Arithmetic(1, 1), _FUNCTION)),
     **dict.fromkeys(("var", "var_mean"), (Arithmetic(3, 1), Arithmetic(0, 2))),
     **dict.fromkeys(("std", "std_mean"), (Arithmetic(3, 1), Arithmetic(0, 2, 1))),
     # Sum, difference, sum of squares, shift; square, scale, weight. A root for each mean.
@@ -55,6 +59,13 @@ NORMS = (
     "cudnn_batch_norm",
     "miopen_batch_norm",
 )
+
+_RANDOM = """
+    rand randn randint randperm rand_like randn_like randint_like bernoulli uniform normal
+    exponential random poisson multinomial
+"""
+RANDOM = frozenset(_RANDOM.split())
+"""What draws numbers, each of which counts as one function; they come from no tensor."""
 
 ACTIVATIONS = ("relu", "sigmoid")
 """Activation functions whose zeros NeuroBench counts."""
@@ -73,20 +84,41 @@ _FREE = """
     logical_not logical_and logical_or logical_xor bitwise_not bitwise_and bitwise_or bitwise_xor
     __and__ __or__ __xor__ __lshift__ __rshift__ pixel_shuffle pixel_unshuffle channel_shuffle
     im2col upsample_nearest1d upsample_nearest2d upsample_nearest3d tril triu diag_embed nonzero
-    set_ _to_dense to_dense select_scatter slice_scatter diagonal_scatter as_strided_scatter equal
+    set_ _to_dense to_dense _to_sparse _to_sparse_csr _to_sparse_csc _to_sparse_bsr
+    _to_sparse_bsc _coalesce _coalesced squeeze unsqueeze transpose t select_scatter slice_scatter
+    diagonal_scatter as_strided_scatter equal
 """
 FREE = frozenset(_FREE.split())
 """What moves, chooses or names values, changes a sign, or acts on single bits."""
+
+
+ADDS_AT = ("index_add", "scatter_add")
+"""What adds each value of its fourth argument to a place of its first."""
+
+
+def is_free(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an operation does nothing but what :data:`FREE` says."""
+    if name in ("index_put", "_unsafe_index_put"):
+        return not (args[3] if len(args) > 3 else kwargs.get("accumulate", False))
+    if name == "scatter":
+        return "reduce" not in kwargs
+    if name == "abs":
+        return not args[0].is_complex()
+    return bool(func.is_view or name in FREE)
 
 
 def elementwise(name: str, args: tuple[Any, ...], out: Any) -> Arithmetic | None:
     """What an elementwise operation or a reduction costs; ``None`` if it is no such operation."""
     entered = [a for a in args if isinstance(a, Tensor)]
     left = [o for o in (out if isinstance(out, tuple | list) else (out,)) if isinstance(o, Tensor)]
+    if name in RANDOM and left:
+        return left[0].numel() * _FUNCTION
     if not entered or not left:
         return None
     if name == "pow" and args[1:2] == (2,):
         return left[0].numel() * _MULTIPLY
+    if name in ADDS_AT:
+        return int(args[3].numel()) * _ADD
     if name in ELEMENTWISE:
         return left[0].numel() * ELEMENTWISE[name]
     if name in REDUCTIONS:

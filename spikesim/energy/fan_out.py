@@ -93,8 +93,8 @@ class FanOut:
     def key(self) -> tuple[Hashable, ...]:
         """Equal for the same view of the same memory, met in the same way."""
         of = self.weight
-        place = (storage_of(of), of.storage_offset(), of.shape, of.stride())
-        return (*place, self.outputs, self.window, self.groups)
+        lies = (of.storage_offset(), of.stride()) if of.layout == torch.strided else ()
+        return (storage_of(of), lies, of.shape, self.outputs, self.window, self.groups)
 
     def values(self) -> Tensor:
         """For each element of one input: ``[in]``, or ``[C, ...]`` of a convolution."""
@@ -105,6 +105,8 @@ class FanOut:
 
 def storage_of(tensor: Tensor) -> int:
     """Where its memory is, the same for all views of it."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # of vmap
+        return storage_of(torch._C._functorch.get_unwrapped(tensor))
     if tensor.layout != torch.strided:
         values = tensor._values() if tensor.layout == torch.sparse_coo else tensor.values()
         return storage_of(values)
@@ -132,8 +134,12 @@ def linear_fan_out(weight: Tensor, dim: int) -> Tensor:
 
 def active(weight: Tensor) -> Tensor:
     """Which weights are not zero, also of a matrix that is kept sparse."""
-    weight = weight.detach()
-    return (weight if weight.layout == torch.strided else weight.to_dense()) != 0
+    return dense(weight.detach()) != 0
+
+
+def dense(array: Tensor) -> Tensor:
+    """An array that may be kept sparse."""
+    return array if array.layout == torch.strided else array.to_dense()
 
 
 def spread(value: int | Sequence[int], dims: int) -> tuple[int, ...]:

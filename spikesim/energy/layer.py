@@ -2,6 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
+from math import inf
+from numbers import Real
+
+from spikesim.errors import UserError
 
 BINARY, INTEGER, REAL = "binary", "integer", "real"
 
@@ -18,12 +22,21 @@ class Widths:
         activation: a real or integer value that enters or leaves a layer.
         spike: a binary one.
         state: a neuron's state variable.
+
+    Raises:
+        UserError: a width is no number, negative or not finite; 0 is a value that is not moved.
     """
 
     weight: int = 32
     activation: int = 32
     spike: int = 1
     state: int = 32
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            bits = getattr(self, part.name)
+            if not isinstance(bits, Real) or not 0 <= float(bits) < inf:
+                raise UserError(f"{part.name} must be a number of bits >= 0, got {bits!r}")
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,10 @@ class Line:
         """
         rows = [x for x in (cost.effective, cost.done) if isinstance(x, Tensor)]
         emitted = [] if cost.emitted is None else [cost.emitted]
-        steps = steps if steps.fit(*cost.factors, *rows, *emitted) else Steps()
+        if not steps.fit(*cost.factors, *emitted):
+            steps = Steps()
+        elif not steps.fit(*rows):
+            steps = Steps(scattered=steps.groups)
         self._steps.append(steps)
         # Arrays are not to be kept.
         self.cost = replace(

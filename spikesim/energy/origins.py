@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spikesim.energy.fan_out import FanOut, storage_of
-from spikesim.energy.neurons import kept_states
+from spikesim.energy.neurons import kept_states, tensors
 from spikesim.energy.products import padded_inside
 
 WEIGHT, NOTHING, ACTIVE = "weight", "nothing", "active"
@@ -22,6 +22,7 @@ class Origins:
 
     Attributes:
         owners: memory of a parameter or buffer -> name of its module.
+        names: place and size of a parameter or buffer -> its name.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -31,6 +32,10 @@ class Origins:
             for name, module in model.named_modules()
             for tensor in (*module._parameters.values(), *module._buffers.values())
             if tensor is not None
+        }
+        self.names = {
+            _place(tensor): name
+            for name, tensor in (*model.named_parameters(), *model.named_buffers())
         }
         self._fan_outs: dict[Hashable, Tensor] = {}
         self.begin()
@@ -42,7 +47,7 @@ class Origins:
             self._what.pop(storage_of(state), None)
         self._lasting = set(self._what)
         self._made = set[int]()
-        self._copies = dict[int, int]()
+        self._copies = dict[int, tuple[int, str]]()
         self._padded = dict[int, tuple[torch.Size, list[int]]]()
 
     def of(self, tensor: Tensor) -> str:
@@ -57,6 +62,11 @@ class Origins:
         """The module to which the first of these belongs that belongs to one."""
         found = (self.owners.get(storage_of(tensor)) for tensor in tensors if tensor is not None)
         return next((name for name in found if name is not None), None)
+
+    def name(self, weight: Tensor) -> str:
+        """Of the parameter or buffer that this is, transposed, or copied; empty if it is made."""
+        _, name = self._copies.get(storage_of(weight), (0, ""))
+        return name or self.names.get(_place(weight), "")
 
     def follow(self, func: Any, name: str, entered: list[Tensor], left: list[Tensor]) -> str:
         """An operation ran; gives of what its outputs are made."""
@@ -78,7 +88,8 @@ class Origins:
             if kind != ACTIVE:
                 self._what[place] = kind
             if name == "_to_copy" and storage_of(entered[0]) in self._lasting:
-                self._copies[place] = storage_of(entered[0])  # as autocast makes of weights
+                # As autocast makes of weights.
+                self._copies[place] = storage_of(entered[0]), self.name(entered[0])
         return kind
 
     def activate(self, tensors: Iterable[Tensor]) -> None:
@@ -112,7 +123,7 @@ class Origins:
         That of a copy in another dtype is found again too, by what it is a copy of.
         """
         place = storage_of(wanted.weight)
-        source = self._copies.get(place, place)
+        source, _ = self._copies.get(place, (place, ""))
         if source not in self._lasting:
             return wanted.values()
         key = source, wanted.weight.dtype, wanted.key[1:]
@@ -120,3 +131,24 @@ class Origins:
         if found is None:
             found = self._fan_outs[key] = wanted.values()
         return found
+
+
+def _place(tensor: Tensor) -> tuple[int, int, int]:
+    """The same for a parameter and its transpose, also where several lie in one memory."""
+    return storage_of(tensor), _offset(tensor), tensor.numel()
+
+
+def _offset(tensor: Tensor) -> int:
+    return int(tensor.storage_offset()) if tensor.layout == torch.strided else 0
+
+
+def written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """Arguments to which an operation writes, which is all that it leaves if it gives nothing."""
+    known = func._schema.arguments
+    given = {**dict(zip((one.name for one in known), args, strict=False)), **kwargs}
+    return [
+        tensor
+        for one in known
+        if one.alias_info is not None and one.alias_info.is_write
+        for tensor in tensors(given.get(one.name))
+    ]

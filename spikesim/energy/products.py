@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from spikesim.energy.cost import Cost, product
-from spikesim.energy.fan_out import FanOut, Window, spread
+from spikesim.energy.fan_out import FanOut, Window, dense, spread
 
 IsWeight: TypeAlias = Callable[[Tensor], bool]
 
@@ -58,11 +58,13 @@ def products(
 
 def _matrix(a: Tensor, b: Tensor, out: Tensor, is_weight: IsWeight) -> Cost:
     """``a @ b``, of whatever dimensions."""
+    left, right = is_weight(a), is_weight(b)
+    # Activations may be kept sparse for a product.
+    a, b = a if left else dense(a), b if right else dense(b)
     a = a[None] if a.dim() == 1 else a
     b = b[:, None] if b.dim() == 1 else b
-    left, right = is_weight(a), is_weight(b)
     if left == right:
-        return product(a, b, output=out)
+        return product(dense(a), dense(b), output=dense(out))
     x, weight, outputs = (b.mT, a, -2) if left else (a, b, -1)
     # The same matrix for a whole batch is one matrix.
     if weight.dim() == 3 and (weight.shape[0] == 1 or weight.stride(0) == 0):
@@ -71,7 +73,10 @@ def _matrix(a: Tensor, b: Tensor, out: Tensor, is_weight: IsWeight) -> Cost:
     cost = Cost(kind="linear", macs=macs, factors=(x,), output=out, weight=weight)
     if weight.dim() == 2:
         return replace(cost, fan_out=FanOut(weight, outputs))
-    return replace(cost, effective=product(a, b).effective)
+    # Steps may lie anywhere among so many matrices.
+    done = product(a, b).effective
+    assert isinstance(done, Tensor)
+    return replace(cost, effective=done.sum()[None])
 
 
 def convolution(

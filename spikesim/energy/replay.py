@@ -67,7 +67,7 @@ class Batches:
         Raises:
             BackendError: a CUDA graph was asked for that cannot be.
         """
-        key = x.shape, x.stride(), x.dtype
+        key = x.shape, x.stride() if x.layout == torch.strided else x.layout, x.dtype
         if not self.cuda_graph or key not in self._seen:
             # The first of a shape also starts what libraries and compilers have to start.
             self._seen.add(key)

@@ -6,7 +6,7 @@ those whose operations are not what a chip would do.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from math import prod
+from math import inf, prod
 from typing import Any, TypeAlias
 
 import torch
@@ -25,6 +25,9 @@ from spikesim.energy.products import convolution, padded_inside
 from spikesim.errors import UserError
 
 Costs: TypeAlias = Mapping[type[nn.Module], Rule]
+
+NUMBERS = ("macs", "effective", "inputs", "additions", "multiplications", "functions", "states")
+"""What of a cost is a count; ``effective`` may be an array of them."""
 
 
 def register(module_type: type[nn.Module], rule: Rule) -> None:
@@ -71,6 +74,26 @@ def checked(costs: Costs | Iterable[tuple[type[nn.Module], Rule]]) -> dict[type[
                 f"output), got {rule!r}"
             )
     return found
+
+
+def costs_of(rule: Rule, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> list[Cost]:
+    """What a rule says of a call.
+
+    Raises:
+        UserError: it gives no costs, or counts that are negative or not finite.
+    """
+    found: Any = rule(module, inputs, output)
+    is_one = isinstance(found, str | Tensor) or not isinstance(found, Iterable)
+    costs = [found] if is_one else list(found)
+    name = type(module).__name__
+    for cost in costs:
+        if not isinstance(cost, Cost):
+            raise UserError(f"the cost of {name} must be a Cost or several, got {cost!r}")
+        for what in NUMBERS:
+            number = getattr(cost, what)
+            if not (number is None or isinstance(number, Tensor) or 0 <= number < inf):
+                raise UserError(f"the cost of {name} has {what}={number!r}, expected a count >= 0")
+    return costs
 
 
 def rule_of(module: nn.Module, costs: Costs) -> Rule | None:

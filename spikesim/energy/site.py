@@ -36,8 +36,12 @@ def site_of(frame: FrameType | None) -> Site:
     return tuple(found)
 
 
-def text_of(site: Site) -> str:
+def text_of(site: Site, inside_torch: str = "") -> str:
     """The expression of the user's program, as it is written; empty if there is no source.
+
+    Args:
+        site: the place.
+        inside_torch: what to say instead, if not empty, where torch's own program is the place.
 
     >>> import sys
     >>> text_of(site_of(sys._getframe()))
@@ -46,6 +50,8 @@ def text_of(site: Site) -> str:
     outside = [place for place in site if not place[0].co_filename.startswith(_TORCH)]
     if not site:
         return ""
+    if inside_torch and not outside:
+        return inside_torch
     code, instruction = outside[0] if outside else site[0]
     positions = list(code.co_positions())
     line, end_line, start, end = positions[instruction // 2]

@@ -20,19 +20,22 @@ from spikesim.batch_norm import Normalisation
 from spikesim.delays.layer import Delayed
 from spikesim.energy.arithmetic import Arithmetic
 from spikesim.energy.cost import Cost
-from spikesim.energy.elementwise import ACTIVATIONS, FREE, NORMS, elementwise, pooling
+from spikesim.energy.decompose import MADE_OF
+from spikesim.energy.elementwise import ACTIVATIONS, NORMS, RANDOM, elementwise, is_free, pooling
 from spikesim.energy.fan_out import FanOut, storage_of
 from spikesim.energy.ledger import Line
 from spikesim.energy.neurons import has_all_steps, is_neuron, neuron, tensors
-from spikesim.energy.origins import ACTIVE, NOTHING, WEIGHT, Origins
+from spikesim.energy.origins import ACTIVE, NOTHING, WEIGHT, Origins, written
 from spikesim.energy.products import CONVOLUTIONS, products
-from spikesim.energy.rules import Costs, rule_of
+from spikesim.energy.rules import Costs, costs_of, rule_of
 from spikesim.energy.site import Site, site_of, text_of
 from spikesim.energy.steps import Steps, Timing
 from spikesim.neuron import Neuron
 
 FOLDED = "folded into its neighbour at inference"
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+HIDDEN = "weight_hh"
+"""How torch calls weights from the last step's hidden values to this one's."""
 UNSEEN = "a kernel that is no operation of torch"
 
 
@@ -63,8 +66,9 @@ class Watcher(TorchDispatchMode):
         each_call: see :meth:`Line.add`.
 
     Attributes:
-        lines: by module, kind and place in the program.
+        lines: by module, kind, place in the program and parameter.
         uncovered: calls by module and operation.
+        modules: of the model, by name.
         call: arguments of the outermost call of torch.
         is_first: see :meth:`Line.add`.
     """
@@ -75,13 +79,15 @@ class Watcher(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.model, self.costs = model, costs
         self.folds, self.each_call = fold_batch_norm, each_call
-        self.lines: dict[tuple[str, str, Site | str], Line] = {}
+        self.lines: dict[tuple[str, str, Site | str, str], Line] = {}
         self.uncovered: Counter[tuple[str, str]] = Counter()
         self.call: tuple[Any, ...] = ()
         self.is_first = True
         self.origins = Origins(model)
-        self._names = {id(module): name for name, module in model.named_modules()}
+        self.modules = dict(model.named_modules())
+        self._names = {id(module): name for name, module in self.modules.items()}
         self._running = [Running()]
+        self._latest: tuple[Any, Line | None] = (), None
         self._resting = False
 
     @contextmanager
@@ -96,7 +102,7 @@ class Watcher(TorchDispatchMode):
                 register_module_forward_hook(self._after),
             ):
                 stack.callback(handle.remove)
-            for module in self.model.modules():
+            for module in self.modules.values():
                 if isinstance(module, Neuron):
                     # One that has hooks is called as a module, by its norm too.
                     stack.callback(module.register_forward_hook(_look_away).remove)
@@ -118,18 +124,24 @@ class Watcher(TorchDispatchMode):
         """Run an operation, and count it."""
         kwargs, hides = kwargs or {}, self._running[-1].hides
         name = _name(func)
-        is_free = func.is_view or name in FREE
-        if not is_free and name != "linear" and func.has_kernel_for_dispatch_key(_COMPOSITE):
+        entered = list(tensors((args, kwargs)))
+        moves = is_free(func, name, args, kwargs)
+        if not moves and name != "linear" and func.has_kernel_for_dispatch_key(_COMPOSITE):
             with self:  # in inference mode, operations come whole
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
-        entered, left = list(tensors((args, kwargs))), list(tensors(out))
+        left = list(tensors(out)) or written(func, args, kwargs)
         kind = self.origins.follow(func, name, entered, left)
         if name == "constant_pad_nd" and kind == ACTIVE:
             self.origins.pad(args, out)
-        if is_free or not (entered and left) or self._product(name, args, kwargs, out):
+        if moves or not left or not (entered or name in RANDOM):
             return out
-        if kind == ACTIVE and not hides:
+        if any(x.is_complex() for x in entered):
+            if kind == ACTIVE:
+                self.uncovered[self._running[-1].name, f"{name} of complex numbers"] += 1
+        elif self._product(name, args, kwargs, out):
+            return out
+        elif (kind == ACTIVE or name in RANDOM) and not hides:
             self._arithmetic(name, args, out, sys._getframe(1))
         return out
 
@@ -147,13 +159,15 @@ class Watcher(TorchDispatchMode):
             if running.entered and cost.kind == "linear":
                 is_input = storage_of(cost.factors[0]) in running.entered
                 cost = replace(cost, kind="linear" if is_input else "recurrent")
+            elif cost.weight is not None and HIDDEN in self.origins.name(cost.weight):
+                cost = replace(cost, kind="recurrent")
             self._add(running.name, cost, self._steps(cost, args), site_of(sys._getframe(1)))
         return True
 
     def _arithmetic(self, name: str, args: Any, out: Any, frame: FrameType) -> None:
         """Count what is no product, or note that it is not known."""
         running = self._running[-1].name
-        x = next(tensors(args))
+        x = next(tensors((args, out)))
         flat = self._timing.of(x.shape, is_flat=True)
         if (work := pooling(name, args, out)) is not None:
             self._add(running, _priced("pool", work), flat, "pool")
@@ -164,7 +178,7 @@ class Watcher(TorchDispatchMode):
             site = site_of(frame)
             if name == "add" and self._bias(running, args, site):
                 return
-            is_pool = "Pool" in type(self.model.get_submodule(running)).__name__
+            is_pool = "Pool" in type(self.modules[running]).__name__
             cost = _priced("pool" if is_pool else "elementwise", work)
             cost = replace(cost, emitted=out) if name in ACTIVATIONS else cost
             self._add(running, cost, self._steps(cost, args), site)
@@ -174,8 +188,8 @@ class Watcher(TorchDispatchMode):
     def _bias(self, running: str, args: Any, site: Site) -> bool:
         """Whether this adds parameters to a product of the same call, as ``linear`` may do."""
         added = [x for x in tensors(args) if self.origins.is_weight(x)]
-        line = self.lines.get((running, "linear", site))
-        if line is None or not added:
+        before, line = self._latest
+        if line is None or before != (running, "linear", site) or not added:
             return False
         line.cost = replace(line.cost, bias=added[0])
         return True
@@ -200,9 +214,12 @@ class Watcher(TorchDispatchMode):
     def _add(self, name: str, cost: Cost, steps: Steps, site: Site | str) -> None:
         if isinstance(cost.fan_out, FanOut):
             cost = replace(cost, fan_out=self.origins.fan_out(cost.fan_out))
-        key = (name, cost.kind, site)
+        weight = "" if cost.weight is None else self.origins.name(cost.weight)
+        key = (name, cost.kind, site, weight)
         if key not in self.lines:
-            self.lines[key] = Line(name, cost, site if isinstance(site, str) else text_of(site))
+            text = site if isinstance(site, str) else text_of(site, weight.removeprefix(f"{name}."))
+            self.lines[key] = Line(name, cost, text)
+        self._latest = key[:3], self.lines[key]
         self.lines[key].add(cost, steps, each_call=self.each_call, is_first=self.is_first)
 
     # Modules.
@@ -242,8 +259,7 @@ class Watcher(TorchDispatchMode):
                     self._norm(running.name, entered, module.running_mean is None, flat)
             elif rule is not None:
                 if not hidden:
-                    found = rule(module, inputs, output)
-                    for cost in [found] if isinstance(found, Cost) else found:
+                    for cost in costs_of(rule, module, inputs, output):
                         self._add(running.name, cost, steps, cost.part)
             elif is_neuron(module):
                 if hidden != "arithmetic":
@@ -298,6 +314,9 @@ class _Calls(TorchFunctionMode):
     ) -> Any:
         before, self._watcher.call = self._watcher.call, args
         try:
+            if func in MADE_OF:
+                with self:
+                    return MADE_OF[func](*args, **(kwargs or {}))
             return func(*args, **(kwargs or {}))
         finally:
             self._watcher.call = before

@@ -102,6 +102,24 @@ def test_a_torch_model_counts_as_in_neurobench(neurobench: Any) -> None:
     assert "no spiking neurons" in counts.notes[0]
 
 
+def test_recurrent_cells_count_as_in_neurobench(neurobench: Any) -> None:
+    """NeuroBench takes the products of an LSTM's gates for MACs too; here they have a line."""
+    from neurobench.metrics.utils.layers import single_layer_MACs
+
+    for make, gates in ((nn.RNNCell, False), (nn.LSTMCell, True)):
+        cell = make(6, 5)
+        cell.weight_hh.data[torch.rand(cell.weight_hh.shape) < 0.3] = 0
+        x, h, c = spikes(4, 6), torch.rand(4, 5), torch.rand(4, 5)
+        if not gates:  # NeuroBench's Dense of an LSTM leaves out what a zero in its state meets
+            h[:, 2] = 0
+        hx = (h, c) if gates else h
+        found = count(cell, x, layout="B", forward=lambda m, x, hx=hx: m(x, hx))
+        for total, kind in ((True, "macs"), (False, "operations")):
+            theirs, _ = single_layer_MACs((x, hx), cell, total=total)
+            extra = found.total("multiplications") if gates else 0
+            assert 4 * (found.total(kind) + extra) == theirs > 0
+
+
 def twins() -> tuple[Spikformer, nn.Module]:
     """Our Spikformer and SpikingJelly's with the same weights, from the stem's spikes on.
 
