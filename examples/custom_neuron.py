@@ -1,9 +1,10 @@
 """A neuron of your own in 15 lines: the quadratic integrate-and-fire neuron, trained and timed.
 
-The library does not have it. Its one ``step``, plain arithmetic, is all there is to write: the
-fused kernels, forward and backward, are printed from it. Here a hidden layer of 256 such neurons,
-each learning its own critical voltage, is trained on the 1,000 N-MNIST recordings that come with
-the package and tested on the other 100; then one layer is timed with its kernels and without.
+The library's own, for simulation, has neither a reset nor a critical voltage; this one has both.
+One ``step``, plain arithmetic, is all there is to write: the fused kernels, forward and backward,
+are printed from it. A hidden layer of 256 such neurons, each learning its own critical voltage, is
+trained on the 1,000 N-MNIST recordings that come with the package and tested on the other 100; then
+one layer is timed with its kernels and without.
 
     python examples/custom_neuron.py
 

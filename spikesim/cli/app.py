@@ -27,7 +27,7 @@ app = typer.Typer(
     cls=OneLineErrors,
     pretty_exceptions_enable=False,
     epilog=EXIT_CODES,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 app.command("train", epilog=EXIT_CODES)(train.train)
 app.command("eval")(evaluate.evaluate)
@@ -57,9 +57,9 @@ def root(
 ) -> None:
     """Spiking networks: train on event data, look, count the energy; simulate published ones.
 
-    Start with [bold]spikesim train[/bold]: it trains a spiking transformer on real event-camera
-    recordings that come with the package; or with [bold]spikesim simulate brunel[/bold].
-    [bold]spikesim doctor[/bold] says what works here.
+    Start with **spikesim train**: it trains a spiking transformer on real event-camera
+    recordings that come with the package; or with **spikesim simulate brunel**.
+    **spikesim doctor** says what works here.
     """
     if context.invoked_subcommand is None:
         print(context.get_help(), file=sys.stdout)

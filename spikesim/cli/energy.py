@@ -1,5 +1,6 @@
 """``spikesim energy``: operations and joules of a run, a model or a network."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from spikesim.energy import EnergyReport
     from spikesim.energy.measure import Measurement
     from spikesim.energy.model import EnergyModel
+    from spikesim.train.run import Run
 
 
 def _file(option: str, about: str) -> Any:
@@ -50,7 +52,7 @@ def energy(
         typer.Option(
             "--samples",
             min=1,
-            help="Recordings to count on (default: 64; of random events, 4).",
+            help="Recordings to count on, at most (default: 64; of random events, 4).",
             show_default=False,
         ),
     ] = None,
@@ -111,13 +113,15 @@ def energy(
         from spikesim.energy.measure import measure
 
         models = _models(model, seconds_per_step)
-        runs = [_run_beside(name) for name in beside]
+        itself = _finished(what[0]) if beside else None
+        runs = [_point(_finished(name)) for name in beside]
         found = target(what[0], settings, Wish(data, root, samples, ms, device))
         report = EnergyReport.of(found.count(not as_json), models=models)
         spent = measure(found.call, device=found.device) if measured else None
         written = _write(report, csv, latex)
         if figures is not None:
-            written += _draw(report, [*_itself(what[0], report), *runs] if runs else [], figures)
+            counted = [] if itself is None else [_point(itself, report.to_dict())]
+            written += _draw(report, [*counted, *runs], figures)
     document = {"what": what[0], "about": found.about, **report.to_dict()}
     lines = [f"wrote {path}" for path in written]
     if spent is not None:
@@ -144,27 +148,25 @@ def _models(given: list[str] | None, seconds_per_step: float | None) -> "list[En
     )
 
 
-def _run_beside(name: str) -> dict[str, Any]:
-    """Accuracy and energy of a finished run."""
+def _finished(name: str) -> "Run":
+    """A run that has an accuracy to compare."""
     from spikesim.cli.run import find_run
 
     run = find_run(name)
-    result = run.result
-    if result is None or "models" not in result.energy:
-        raise UserError(f"{run.path} has no energy by model in its result.json; leave it out")
-    one = {"name": run.path.resolve().name, "accuracy": result.accuracy}
-    return {**one, "interval": result.interval, "energy": result.energy}
-
-
-def _itself(what: str, report: "EnergyReport") -> list[dict[str, Any]]:
-    """The run that was counted, beside others."""
-    from spikesim.cli.run import find_run
-
-    run = find_run(what)
     if run.result is None:
         raise UserError(f"{run.path} has not finished: it has no accuracy to compare")
-    one = {"name": run.path.resolve().name, "accuracy": run.result.accuracy}
-    return [{**one, "interval": run.result.interval, "energy": report.to_dict()}]
+    return run
+
+
+def _point(run: "Run", energy: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Accuracy and energy of a finished run; by default the energy of its result."""
+    result = run.result
+    assert result is not None
+    energy = result.energy if energy is None else energy
+    if "models" not in energy:
+        raise UserError(f"{run.path} has no energy by model in its result.json; leave it out")
+    one = {"name": run.path.resolve().name, "accuracy": result.accuracy}
+    return {**one, "interval": result.interval, "energy": energy}
 
 
 def _write(report: "EnergyReport", csv: Path | None, latex: Path | None) -> list[Path]:

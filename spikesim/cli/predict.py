@@ -57,7 +57,8 @@ def predict(
     document = {"run": str(found.path), "predictions": [_plain(one) for one in predictions]}
     rows = [_row(one) for one in predictions]
     text = table(("file", "class", "probability", "likeliest", "windows"), rows)
-    show(document, text if rows else "", as_json)
+    if rows or as_json:
+        show(document, text, as_json)
     if len(predictions) < len(files):
         raise typer.Exit(MISTAKE)
 

@@ -83,8 +83,8 @@ def train(
     recipe, overrides = split_arguments(arguments or ())
     with progress_aside(as_json):
         # Said before torch is imported, which takes seconds.
-        what = recipe or ("" if resume else DEFAULT)
-        said = " ".join((what, *overrides, *(["--resume"] if resume else [])))
+        what = [recipe or DEFAULT] if recipe or not resume else []
+        said = " ".join([*what, *overrides, *(["--resume"] if resume else [])])
         console().print(f"spikesim {__version__}: train {said}", style="bold", soft_wrap=True)
         config = settings(recipe, overrides, resume)
         from spikesim.train import loop

@@ -17,6 +17,7 @@ from spikesim.energy.neurons import fresh, is_neuron, kept_states
 from spikesim.energy.replay import Batches
 from spikesim.energy.rules import Costs, checked
 from spikesim.energy.steps import Layout, Timing
+from spikesim.energy.units import several
 from spikesim.energy.watch import Watcher
 from spikesim.errors import UserError, nearest
 from spikesim.probe import evaluating
@@ -228,7 +229,7 @@ def _unused(model: nn.Module, watcher: Watcher) -> list[LayerCounts]:
 def _uncovered(watcher: Watcher) -> list[str]:
     return [
         f"{name or 'model'} ({type(watcher.modules[name]).__name__}): {operation}, "
-        f"{calls} call{'s' * (calls > 1)}; spikesim.energy.register tells its cost"
+        f"{several(calls, 'call')}; spikesim.energy.register tells its cost"
         for (name, operation), calls in watcher.uncovered.items()
     ]
 

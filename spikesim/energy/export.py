@@ -5,7 +5,7 @@ import io
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from spikesim.energy.table import is_shown
+from spikesim.energy.table import is_shown, of_what
 from spikesim.energy.units import joule, percent, si
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def latex(report: "EnergyReport") -> str:
     models = list(report.models)
     heads = ["layer", "rate", "dense", "MACs", "ACs", "bits moved", *models]
     lines = [
-        f"% Energy per sample of {report.steps:.4g} steps, mean of {report.samples} samples.",
+        f"% {of_what(report)}.",
         rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
         r"\toprule",
         _row(heads),

@@ -201,10 +201,10 @@ class EnergyReport:
         }
 
     def table(self) -> "RenderableType":
-        """Layers, and below them models, baselines and what was not counted; 100 columns wide."""
-        from spikesim.energy.table import render
+        """Layers, and below them models, baselines and what was not counted, for rich to print."""
+        from spikesim.energy.table import Rendered
 
-        return render(self)
+        return Rendered(self)
 
     def to_csv(self) -> str:
         """A line for each layer: counts, bits by what they are, joules by model."""

@@ -31,3 +31,12 @@ def joule(energy: float) -> str:
 def percent(rate: float | None) -> str:
     """A firing rate; empty if there is none."""
     return "" if rate is None else f"{rate:.1%}"
+
+
+def several(number: float, what: str) -> str:
+    """How many of something.
+
+    >>> several(1, "bit"), several(2.54321, "step")
+    ('1 bit', '2.543 steps')
+    """
+    return f"{number:.4g} {what}{'s' * (number != 1)}"

@@ -245,6 +245,8 @@ class Network(Parts):
         A network made and connected by the same calls goes on from it bit for bit. Recordings are
         not part of it; a probe starts at the step that is loaded. Of several processes each must
         call it, and gets the whole state, which any number of processes can load.
+
+        In a file: ``np.savez(file, **net.state_dict())``, ``net.load_state_dict(np.load(file))``.
         """
         machine = self._built()
         if self._player is not None:

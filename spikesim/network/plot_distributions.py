@@ -27,7 +27,7 @@ def distributions(
     panels: Sequence["Axes"], probes: Sequence[SpikeProbe], color: Mapping[Group, str]
 ) -> None:
     """A histogram of each kind for each group: the share of neurons, intervals or pairs."""
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import LogLocator
 
     samples = [_samples(probe) for probe in probes]
     longest = max(probe.duration for probe in probes)
@@ -41,8 +41,11 @@ def distributions(
         edges = _edges(kind, values, longest)
         if kind == INTERVAL:
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+            decades = np.log10(edges[-1] / edges[0])
+            named = (2, 3, 5) if decades < 1 else (2, 5) if decades < 1.7 else (1,)
+            axes.xaxis.set_minor_locator(LogLocator(subs=named))
+            for which in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+                which("{x:g}")
         for probe, sample in zip(probes, samples, strict=True):
             counts, _ = np.histogram(sample[number], edges)
             share, shade = counts / max(counts.sum(), 1), color[probe.group]

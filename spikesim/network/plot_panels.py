@@ -28,6 +28,8 @@ STYLE: dict[Any, Any] = {
     "ytick.color": "#374151",
 }
 GREY = "#6b7280"
+MEAN = "#d1495b"
+"""Of weights."""
 BINS = 200
 """Of the rates."""
 ROWS, POINTS = 200, 100_000
@@ -162,8 +164,8 @@ def weights(axes: "Axes", probe: Weights, span: Span) -> None:
     # until the next one.
     shades = PowerNorm(0.5)
     axes.pcolormesh(times, bars, counts[:-1].T, cmap="Purples", norm=shades, rasterized=True)
-    axes.plot(times, values.mean(1), color="#d1495b", linewidth=1.2, label="mean")
-    axes.legend(loc="upper right", frameon=False)
+    axes.plot(times, values.mean(1), color=MEAN, linewidth=1.2)
+    axes.set_title("mean", loc="right", color=MEAN)  # above: no shade hides it
 
 
 def outline(times: Real, values: Real) -> tuple[Real, Real]:

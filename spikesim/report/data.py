@@ -12,7 +12,7 @@ from spikesim.probe import Recording
 
 @dataclass(frozen=True)
 class Clip:
-    """One test recording and what the model made of it.
+    """One recording and what the model made of it.
 
     Attributes:
         frames: event counts ``[T, P, H, W]``.

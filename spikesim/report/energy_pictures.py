@@ -69,15 +69,21 @@ class Picture:
 
 
 def of_energy(energy: Energy) -> Iterator[Picture]:
-    """For each model: layers by parts, the rate at which spikes stop to pay, what decides."""
-    for model, charge in energy["models"].items():
+    """Layers by parts, the rate at which spikes stop to pay, what decides.
+
+    Each for all models in turn, so that models, of equal height, lie side by side on a page.
+    """
+    charges = energy["models"].items()
+    for model, _ in charges:
         layers = _layers(energy, model)
         if layers:
             size = (4.6, 1.3 + 0.16 * len(layers))
             label = f"energy by layer, {model}"
             yield Picture(f"layers-{model}", label, size, _drawer(draw_layers, energy, model))
+    for model, charge in charges:
         label = f"energy by firing rate, {model}"
         yield Picture(f"crossover-{model}", label, (4.6, 2.8), _drawer(draw_crossover, charge))
+    for model, charge in charges:
         if _deciding(charge):
             label = f"what decides, {model}"
             size = (4.6, 1.0 + 0.28 * len(_deciding(charge)))

@@ -129,7 +129,7 @@ def _clips(data: ReportData) -> str:
         f'<i style="background:rgb{color}"></i>{name}' for color, name in ((ON, "on"), (OFF, "off"))
     )
     return (
-        '<p class="about">Test recordings as the network receives them, step by step, and the '
+        '<p class="about">Recordings as the network receives them, step by step, and the '
         "probability its readout gives to the leading classes after each step (the moving line is "
         f'the step shown; point at a film to stop it).<span class="legend">{colors}</span></p>'
         f'<div class="clips">{films}</div>'

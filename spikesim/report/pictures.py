@@ -184,8 +184,9 @@ def _trace(axes: "Axes", name: str, layer: LayerRecord) -> None:
         top = max(top, float(layer.threshold.max()))
         for level in set(layer.threshold.tolist()):
             axes.axhline(level, color=MUTED, lw=1, ls=(0, (4, 3)))
-        place: Any = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
-        axes.text(1.0, float(layer.threshold[0]), "threshold", fontsize=7, color=MUTED, **place)
+        # Beside the axes: within them it would lie on the spikes of the last step.
+        place: Any = {"transform": axes.get_yaxis_transform(), "ha": "left", "va": "center"}
+        axes.text(1.01, float(layer.threshold[0]), "threshold", fontsize=7, color=MUTED, **place)
     low = min(0.0, float(values.min(initial=0.0)))
     height = max(top - low, 1e-3)
     for n, color in zip(range(values.shape[1]), (ACCENT, SECOND, MUTED), strict=False):

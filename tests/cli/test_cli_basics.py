@@ -40,6 +40,14 @@ def test_help_of_train_names_defaults_and_exit_codes(spikesim: Cli) -> None:
         assert words in text
 
 
+def test_help_is_wrapped_at_the_width_alone(spikesim: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not where a line of the source ends."""
+    monkeypatch.setenv("COLUMNS", "80")
+    told = [line.strip() for line in spikesim("--help").stdout.splitlines()]
+    first = told.index("Start with spikesim train: it trains a spiking transformer on real")
+    assert told[first + 1].startswith("event-camera recordings that come with the package")
+
+
 def test_first_line_needs_no_heavy_import() -> None:
     heavy = "{'torch', 'numba', 'tonic', 'matplotlib', 'numpy', 'yaml'}"
     code = f"import sys, spikesim.cli.app; print(sorted({heavy} & set(sys.modules)))"

@@ -86,6 +86,19 @@ def test_runs_are_counted_on_their_test_data_and_compared(
         assert found["models"][name]["joules"] == pytest.approx(charge["joules"])
 
 
+def test_what_cannot_be_compared_is_refused_before_it_is_counted(
+    spikesim: Cli, refused: Refused, trained: tuple[Path, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "killed"):
+        shutil.copytree(trained[0], Path("runs", name))
+    Path("runs/killed/result.json").unlink()
+    monkeypatch.setattr("spikesim.cli.energy_target.target", None)
+    figures = ("--figures", "drawn")
+    refused(spikesim("energy", "brunel", "one", *figures), "no run at runs/brunel")
+    refused(spikesim("energy", "killed", "one", *figures), "runs/killed has not finished")
+    refused(spikesim("energy", "one", "killed", *figures), "runs/killed has not finished")
+
+
 def test_measured_joules_are_beside_and_named_as_what_they_are(
     spikesim: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -149,6 +149,8 @@ def test_unreadable_files_are_named_and_the_others_predicted(
         assert word in line
     (one,) = json.loads(result.stdout)["predictions"]
     assert one["file"] == str(good)
+    # Of no recording there is nothing to say, not even an empty line.
+    assert spikesim("predict", trained[0], absent, "--device", "cpu").stdout == ""
 
 
 def test_unsorted_file_is_read_when_asked(

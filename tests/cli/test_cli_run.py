@@ -62,6 +62,7 @@ def test_resume_finds_settings_in_the_run(
     result = spikesim("train", "--resume", "run.name=small", "--json")
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout) == json.loads(trained[1].stdout)
+    assert ": train run.name=small --resume\n" in result.stderr
 
 
 def test_report_writes_and_names_the_page(spikesim: Cli, trained: Trained) -> None:

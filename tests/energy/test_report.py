@@ -11,6 +11,7 @@ from rich.console import Console
 
 from spikesim.energy import Counts, EnergyReport, LayerCounts, Widths
 from spikesim.energy.models import names
+from spikesim.energy.units import joule
 
 LAYERS = (
     LayerCounts(
@@ -44,6 +45,19 @@ def shown(of: EnergyReport, width: int = 100) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(of.table())
     return console.export_text()
+
+
+def test_nothing_is_cut_in_80_columns() -> None:
+    models = ("classical", "step", "lemaire", "loihi", "spinnaker2")
+    found, text = report(*models), shown(report(*models), 80)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    rows = text.split("SNN wins below rate")[1]
+    for name, charge in found.models.items():
+        assert name in rows
+        for joules in (charge.joules, *(one.joules for one in charge.baselines)):
+            assert joule(joules.total) in rows
+    assert "step" in shown(found).split("total")[0]  # with a column, where there is room
 
 
 def test_layers_have_every_count_traffic_and_joules() -> None:

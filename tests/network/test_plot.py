@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from PIL import Image
 from spikesim.errors import UserError
 from spikesim.network import Network, SpikeProbe, correlation, cv_isi, rates
 from spikesim.network.plot import picture
-from spikesim.network.plot_distributions import BARS, KINDS
+from spikesim.network.plot_distributions import BARS, INTERVAL, KINDS
 from spikesim.network.plot_panels import LINES, POINTS, TIMES, Window
 from spikesim.neurons import LIFExp
 
@@ -128,6 +129,22 @@ def test_distributions_are_those_of_the_statistics() -> None:
         assert axes.get_title() == f"mean {sample.mean():.3g}"
 
 
+@pytest.mark.parametrize("span", [1.1, 1.5, 3.0, 8.0, 20.0, 40.0, 49.0, 90.0, 3_000.0])
+def test_intervals_are_named_apart(span: float) -> None:
+    gaps = np.random.default_rng(0).permutation(np.geomspace(14.0, 14.0 * span, 60))
+    times = np.round(gaps.cumsum() * 2) / 2
+    figure = picture([given(times, np.zeros(60, int), 1, times[-1])], 0.0, times[-1]).axes[0].figure
+    drawn(figure)
+    (axes,) = (panel for panel in figure.axes if panel.get_xlabel() == INTERVAL)
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    more = zip(axes.get_xticks(minor=True), axes.get_xticklabels(minor=True), strict=True)
+    low, high = axes.get_xlim()
+    shown = [text for x, text in (*ticks, *more) if low <= x <= high and text.get_text()]
+    boxes = sorted(tuple(text.get_window_extent().intervalx) for text in shown)
+    assert all(left[1] < right[0] for left, right in pairwise(boxes)), [t.get_text() for t in shown]
+    assert len(shown) >= 1
+
+
 def test_a_hundred_thousand_neurons_are_thinned_and_it_is_said() -> None:
     probe = poisson(100_000, 1_000_000, 1000.0)
     figure = picture([probe], 0.0, 1000.0)
@@ -182,6 +199,8 @@ def test_weights_are_histograms_over_time() -> None:
     low, high = counts[:, 0], counts[:, -1]
     assert (low[0], low.max(), high[-1]) == (150, 150, 50)
     assert axes.lines[0].get_ydata()[[0, -1]].tolist() == [0.25, 0.75]
+    # Told above the panel: within it shades would hide the word.
+    assert (axes.get_title(loc="right"), axes.get_legend()) == ("mean", None)
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (1, 5), (5, 0), (3, 200_000)])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from spikesim.report import write
 from spikesim.report.collect import collect
+from spikesim.report.energy_pictures import of_energy
 from spikesim.train.config import Config
 from spikesim.train.run import Run
 
@@ -39,6 +41,11 @@ def test_energy_layers_add_up_to_the_result(finished: Run) -> None:
     for name, charge in energy["models"].items():
         added = sum(layer["joules"][name] for layer in energy["layers"])
         assert added == pytest.approx(charge["joules"])
+
+
+def test_pictures_of_a_kind_lie_side_by_side(finished: Run) -> None:
+    names = [picture.name.split("-")[0] for picture in of_energy(collect(finished).energy)]
+    assert [kind for kind, _ in groupby(names)] == ["layers", "crossover", "sensitivity"]
 
 
 def test_films_agree_with_the_confusion_matrix(finished: Run) -> None:
@@ -81,7 +88,9 @@ def test_a_killed_run_is_shown_on_training_recordings(
     assert "has not finished" in found.notes["result"]
     assert found.clips
     assert found.confusion is None
-    assert "has not finished" in write(copied).read_text(encoding="utf-8")
+    page = write(copied).read_text(encoding="utf-8")
+    assert "has not finished" in page
+    assert "Test recordings" not in page  # its films are of training recordings
 
 
 def test_without_recordings_there_is_a_note(copied: Run) -> None:
