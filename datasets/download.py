@@ -66,9 +66,11 @@ def download(archive: Archive, target: Path) -> None:
         except (BrokenOffError, OSError, HTTPException) as error:
             explain(error, archive, part)
             if attempt + 1 == ATTEMPTS:
+                kept = size_of(part)
+                state = f"{kept} bytes are kept in {part}" if kept else "nothing has come"
                 raise UserError(
-                    f"{archive.url}: broke off {ATTEMPTS} times ({error}); {size_of(part)} bytes "
-                    f"are kept in {part}: run the same command again to continue"
+                    f"{archive.url}: broke off {ATTEMPTS} times ({error}); {state}: run the same "
+                    f"command again to continue, or put the file at {target}"
                 ) from None
             time.sleep(0.1 * 4**attempt)
     found = checksum(part)

@@ -28,10 +28,10 @@ ELEMENTWISE: dict[str, Arithmetic] = {
     "elu": Arithmetic(1, 1, 1),
     "silu": Arithmetic(0, 1, 1),
     "gelu": Arithmetic(1, 3, 1),
-    # The largest is found and taken away, exponentials are added up, each is divided by the sum.
     **dict.fromkeys(("glu", "celu"), Arithmetic(1, 1, 1)),
     "softshrink": Arithmetic(3),
     **dict.fromkeys(("mish", "logaddexp", "logaddexp2"), Arithmetic(2, 1, 2)),
+    # The largest is found and taken away, exponentials are added up, each is divided by the sum.
     **dict.fromkeys(("_softmax", "_safe_softmax"), Arithmetic(3, 1, 1)),
     "_log_softmax": Arithmetic(3, 0, 1),
 }
