@@ -78,12 +78,18 @@ def run(
         final: whether to give the states after the last step.
         traces: whether to give the states after each step.
         after: what is done to the output; in eager calls that need a gradient.
+
+    Raises:
+        UserError: inside of a transform of ``torch.func``.
     """
+    is_compiling = torch.compiler.is_compiling()
+    if not is_compiling and torch._C._are_functorch_transforms_active():
+        raise UserError(TRANSFORMED)
     job, tensors = prepare(neuron, backend, inputs, state, extra)
     wish = Wish(final, traces, after)
     flat = (*tensors.inputs, *tensors.arrays)
     is_tracked = torch.is_grad_enabled() and _is_tracked(*flat)
-    if torch.compiler.is_compiling():
+    if is_compiling:
         outputs = compiled.call(job, tensors, final=final, traces=traces, is_tracked=is_tracked)
         return _split(outputs, len(job.program.states), wish)
     if state is None and extra is None:
@@ -192,6 +198,7 @@ def _cotangents(grads: Sequence[Tensor | None], states: int, wish: Wish) -> Cota
 
 
 ONCE = "kernels give no second derivatives; use backend='torch'"
+TRANSFORMED = "kernels run in no transform of torch.func (vmap, grad, jvp); use backend='torch'"
 
 
 class _Run(torch.autograd.Function):

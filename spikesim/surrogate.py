@@ -47,6 +47,13 @@ class _Spike(torch.autograd.Function):
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
         return grad[0] * ctx.surrogate.derivative(ctx.saved_tensors[0]), None
 
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, None], u: Tensor, surrogate: "Surrogate"
+    ) -> tuple[Tensor, int | None]:
+        spikes: Tensor = _Spike.apply(u, surrogate)  # type: ignore[no-untyped-call]
+        return spikes, in_dims[0]
+
 
 class Surrogate:
     """Base of all surrogates; a subclass gives ``derivative`` and ``primitive``."""

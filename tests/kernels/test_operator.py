@@ -156,6 +156,22 @@ def test_a_step_outside_the_operators_is_named() -> None:
     assert neuron(torch.randn(2, 1, 3)).shape == (2, 1, 3)
 
 
+def test_transforms_of_torch_need_the_reference() -> None:
+    neuron, x = LIF(), torch.randn(5, 4, 3, 2)
+
+    def area(one: Tensor) -> Tensor:
+        return (neuron(one) * one).sum()
+
+    for transformed in (torch.vmap(neuron), torch.func.grad(area)):
+        with pytest.raises(UserError, match=r"torch\.func.*backend='torch'"):
+            transformed(x)
+    expected = [torch.autograd.grad(area(part), part)[0] for part in x.requires_grad_()]
+    neuron.backend = "torch"
+    assert torch.equal(torch.vmap(neuron, 1, 1)(x), neuron(x))
+    found = torch.vmap(torch.func.grad(area))(x)
+    assert torch.allclose(found, torch.stack(expected), atol=1e-6)
+
+
 def test_a_backend_that_cannot_serve_says_why() -> None:
     neuron = LIF()
     neuron.backend = "cupy"
