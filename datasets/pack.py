@@ -62,7 +62,7 @@ def check_events(
         raise UserError(
             f"{name}: {int(outside.sum())} of {len(x)} events lie outside the sensor of "
             f"{width} x {height}, the first is event {i} at x={x[i]}, y={y[i]}; "
-            "name the right sensor_size, or repair the file"
+            "it is of another sensor (sensor_size), or damaged"
         )
     backwards = np.diff(t) < 0
     if backwards.any():

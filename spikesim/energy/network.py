@@ -18,6 +18,8 @@ from spikesim.energy.layer import BINARY, REAL, Counts, LayerCounts
 from spikesim.energy.plasticity import count_plasticity
 from spikesim.errors import UserError
 from spikesim.kernels.engine import CpuEngine, Delivery, PoissonInput, Ring
+from spikesim.network.given import real
+from spikesim.network.grid import whole_steps
 from spikesim.network.plasticity.projection import PlasticProjection
 from spikesim.network.population import Group, Population
 from spikesim.network.probe import SpikeCountProbe
@@ -66,7 +68,9 @@ def count_network(network: "Network", ms: float, *, progress: bool = False) -> C
         raise UserError("a network is counted in one process; run it without torchrun")
     if not network.groups:
         raise UserError("the network has nothing to count: add a population")
-    first = network.step
+    steps = int(whole_steps(real("run", ms), network.dt, "run"))
+    if not steps:
+        raise UserError(f"a run of {ms} ms has no step to count; give at least dt={network.dt} ms")
     watches = {group: _Watch(network, group) for group in network.groups}
     network.probes += watches.values()
     try:
@@ -74,9 +78,6 @@ def count_network(network: "Network", ms: float, *, progress: bool = False) -> C
     finally:
         for watch in watches.values():
             network.probes.remove(watch)
-    steps = network.step - first
-    if not steps:
-        raise UserError(f"a run of {ms} ms has no step to count; give at least dt={network.dt} ms")
     spikes = {group: watch.counts for group, watch in watches.items()}
     drawn = {drive: count for watch in watches.values() for drive, count in watch.drawn.items()}
     layers = [_count_group(group, spikes[group], steps) for group in network.groups]
