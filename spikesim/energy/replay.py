@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from spikesim.capture import capturing
 from spikesim.energy.ledger import Line
 from spikesim.energy.steps import Timing
 from spikesim.energy.watch import Watcher
@@ -132,16 +133,10 @@ def captured(
             "it out"
         )
     graph = torch.cuda.CUDAGraph()
-    try:
-        # Threads that prepare batches go on allocating: their calls must not end the capture.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            found = function()
-    except RuntimeError as error:
-        # The end of the capture fails too, after what was the cause.
-        cause = str(error.__context__ or error).splitlines()[0]
-        raise BackendError(
-            f"cuda_graph=True: this model cannot be captured ({cause}); leave it out"
-        ) from error
+    refused = "cuda_graph=True: this model cannot be captured ({cause}); leave it out"
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    with capturing(graph, stream, refused):
+        found = function()
     return found, graph.replay
 
 

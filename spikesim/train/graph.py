@@ -14,7 +14,8 @@ from typing import TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from spikesim.errors import BackendError, UserError
+from spikesim.capture import capturing
+from spikesim.errors import UserError
 from spikesim.world import World
 
 T = TypeVar("T")
@@ -110,17 +111,10 @@ class Graphs:
     ) -> Piece:
         own = tuple(torch.empty_like(x) for x in inputs)
         graph = torch.cuda.CUDAGraph()
-        try:
-            # Threads that prepare batches go on allocating: their calls must not end the capture.
-            with torch.cuda.graph(
-                graph, pool=self._pool, stream=self.stream, capture_error_mode="thread_local"
-            ):
-                outputs = function(*own)
-        except RuntimeError as error:
-            # The end of the capture fails too, after what was the cause.
-            cause = str(error.__context__ or error).splitlines()[0]
-            raise BackendError(
-                f"train.cuda_graph=true: the {name[0]} of this model cannot be captured ({cause}); "
-                "set train.cuda_graph=false"
-            ) from error
+        refused = (
+            f"train.cuda_graph=true: the {name[0]} of this model cannot be captured ({{cause}}); "
+            "set train.cuda_graph=false"
+        )
+        with capturing(graph, self.stream, refused, self._pool):
+            outputs = function(*own)
         return Piece(graph, own, outputs)

@@ -105,11 +105,45 @@ def test_nothing_waits_for_the_device_within_a_batch() -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
+def reused_by_two_streams() -> int:
+    """Bytes that the allocator takes for arrays used one after another, each on two streams."""
+    torch.cuda.empty_cache()
+    before, other = torch.cuda.memory_reserved(), torch.cuda.Stream()
+    for _ in range(4):
+        x = torch.zeros(2**24, device="cuda")
+        x.record_stream(other)
+        del x
+        torch.cuda.synchronize()
+    return torch.cuda.memory_reserved() - before
+
+
 @pytest.mark.gpu
-def test_what_cannot_be_captured_says_so() -> None:
+def test_what_cannot_be_captured_says_so_and_leaves_nothing_behind() -> None:
     class Waits(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x * float(x.sum())
 
-    with pytest.raises(BackendError, match="cannot be captured"):
-        count(Waits(), [torch.ones(2, 1, 3, device="cuda")] * 2, cuda_graph=True)
+    given = [torch.ones(2, 1, 3, device="cuda")] * 2
+    stream, memory = torch.cuda.current_stream(), reused_by_two_streams()
+    torch.cuda.manual_seed(0)
+    drawn = torch.rand(3, device="cuda")
+    torch.cuda.manual_seed(0)
+    with pytest.raises(BackendError, match=r"not permitted when stream is capturing.*; leave it"):
+        count(Waits(), given, cuda_graph=True)
+    assert torch.cuda.current_stream() == stream
+    assert torch.equal(torch.rand(3, device="cuda"), drawn)
+    assert reused_by_two_streams() <= memory
+    assert count(Waits(), given).samples == 2
+
+
+@pytest.mark.gpu
+def test_an_error_of_the_model_during_a_capture_is_told() -> None:
+    class Fails(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if torch.cuda.is_current_stream_capturing():
+                raise RuntimeError
+            return x
+
+    with pytest.raises(BackendError, match=r"cannot be captured \(RuntimeError\)"):
+        count(Fails(), [torch.ones(2, 1, 3, device="cuda")] * 2, cuda_graph=True)
+    assert torch.rand(3, device="cuda").isfinite().all()
