@@ -193,7 +193,7 @@ class SpikeTrains(Group):
 def _at_step(neuron: Neuron, dt: float, name: str) -> Neuron:
     """A copy of a neuron for steps of ``dt``."""
     if not isinstance(neuron, Neuron):
-        raise UserError(f"{name} needs a neuron of spikesim.neurons, got {neuron!r}")
+        raise UserError(f"a population needs a neuron, such as LIFExp(), got {neuron!r}")
     own = copy.deepcopy(neuron).requires_grad_(False).cpu()
     own.dt = dt
     for key in own.parameter_names:
