@@ -65,5 +65,13 @@ def fold(model: Model) -> Model:
     """
     for layer in model.modules():
         if parametrize.is_parametrized(layer, "weight"):
+            _class_of_its_own(layer)
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     return model
+
+
+def _class_of_its_own(layer: nn.Module) -> None:
+    """Copies of a parametrized layer share a class, which the removal would spoil for all."""
+    shared = type(layer)
+    kept = {k: v for k, v in vars(shared).items() if k not in ("__dict__", "__weakref__")}
+    layer.__class__ = type(shared.__name__, shared.__bases__, kept)

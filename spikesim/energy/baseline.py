@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from math import ceil, log2
 from typing import Literal
 
-from spikesim.energy.layer import REAL, Counts, LayerCounts
+from spikesim.energy.layer import BINARY, REAL, Counts, LayerCounts
 from spikesim.energy.model import EnergyModel, Joules, joules
 from spikesim.errors import UserError
 
@@ -123,8 +123,10 @@ def crossover(model: EnergyModel, counts: Counts, other: float) -> Crossover:
         return Crossover("always" if always else "never", None, None, present, fixed, scaled)
     factor = (other - fixed) / scaled
     rate = None if present is None else factor * present
-    # No neuron fires more than once a step.
-    verdict: Verdict = "always" if rate is not None and rate > 1.0 else "below"
+    # No neuron of binary spikes fires more than once a step.
+    fires_once = all(layer.emitted in ("", BINARY) for layer in _firing(counts))
+    reaches = not fires_once or rate is None or rate <= 1.0
+    verdict: Verdict = "below" if reaches else "always"
     return Crossover(verdict, factor, rate, present, fixed, scaled)
 
 
@@ -135,9 +137,13 @@ def at_rate(counts: Counts, factor: float) -> Counts:
 
 def mean_rate(counts: Counts) -> float | None:
     """Spikes a neuron and step, over all layers of neurons; ``None`` if there are none."""
-    firing = [layer for layer in counts if layer.kind == "neuron" and layer.rate is not None]
+    firing = _firing(counts)
     elements = sum(layer.outputs for layer in firing)
     return sum(layer.spikes for layer in firing) / elements if elements else None
+
+
+def _firing(counts: Counts) -> list[LayerCounts]:
+    return [layer for layer in counts if layer.kind == "neuron" and layer.rate is not None]
 
 
 def _scale(layer: LayerCounts, factor: float) -> LayerCounts:

@@ -1,7 +1,7 @@
 """What one energy model says of counts: joules, their range, and networks without time beside."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from spikesim.energy.baseline import Baseline, baselines
@@ -16,6 +16,11 @@ from spikesim.energy.uncertainty import (
     ratio,
     sensitivity,
 )
+
+
+def _holding(found: Interval, value: float) -> Interval:
+    """With the value as other sums round it."""
+    return replace(found, low=min(found.low, value), high=max(found.high, value))
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Charge:
         return cls(
             title=model.title,
             joules=joules(model, counts),
-            interval=interval(spent, seed=seed),
+            interval=_holding(interval(spent, seed=seed), joules(model, counts).total),
             sensitivity=sensitivity(spent),
             baselines=beside,
             ratios={

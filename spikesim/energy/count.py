@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from spikesim.energy.fan_out import dense
+from spikesim.energy.footprint import footprint, weight_bits
 from spikesim.energy.layer import Counts, LayerCounts
 from spikesim.energy.ledger import Line
-from spikesim.energy.neurons import fresh, is_neuron, kept_states
+from spikesim.energy.neurons import fresh, is_neuron
 from spikesim.energy.replay import Batches
 from spikesim.energy.rules import Costs, checked
 from spikesim.energy.steps import Layout, Timing
@@ -91,6 +92,10 @@ def count(
         raise UserError(f"no layout {layout!r} of data{nearest(layout, get_args(Layout))}")
     if steps is not None and not (isinstance(steps, Integral) and steps >= 1):
         raise UserError(f"steps must be a whole number >= 1, got {steps!r}")
+    if not (forward is None or callable(forward)) or not (reset is None or callable(reset)):
+        raise UserError("forward and reset must be functions: forward(model, x), reset(model)")
+    if not isinstance(data, Iterable):
+        raise UserError(f"data is a batch or batches [T, B, ...], got {data!r}")
     _check_there(model)
     watcher = Watcher(model, checked(costs), fold_batch_norm=fold_batch_norm, each_call=each_call)
     batches = Batches(watcher, partial(run_model, model, forward), cuda_graph=cuda_graph)
@@ -106,10 +111,13 @@ def count(
             x = _as_the_model(x, model)
             if x.is_floating_point():
                 given.append(dense(x).isnan().any())
-            first_state()
-            if reset is not None:
-                reset(model)
-            batches.count(x, Timing(found, B, layout, x.dim(), {found}))
+            # Where both lengths are equal, nothing tells which dimension is time.
+            for part in torch.split(x, B - 1 if layout == "BT" and B == T > 1 else len(x)):
+                first_state()
+                if reset is not None:
+                    reset(model)
+                size = part.shape[layout.index("B")]
+                batches.count(part, Timing(found, size, layout, x.dim(), {found}))
             samples += B
     if not samples:
         raise UserError("no batch to measure energy on; give at least one [T, B, ...]")
@@ -123,7 +131,7 @@ def count(
         uncovered=tuple(_uncovered(watcher)),
         notes=tuple(_notes(layers)),
         parameters=sum(p.numel() for p in model.parameters()),
-        footprint=_footprint(model),
+        footprint=footprint(model),
     )
 
 
@@ -195,14 +203,15 @@ def _layers(watcher: Watcher, samples: int, steps: int, *, each_call: bool) -> l
             merged[key] = line
     alone = [module for module, *_ in merged]
     taken, layers = dict[str, int](), []
-    for (module, kind, *_), line in merged.items():
+    for (module, kind, _, weight), line in merged.items():
         if kind in MERGED and not line.cost.part:
             line.text = kind
         name = line.name(alone.count(module) == 1)
         taken[name] = taken.get(name, 0) + 1
         name = name if taken[name] == 1 else f"{name} #{taken[name]}"
         counts = line.counts(name, samples, steps, each_call=each_call)
-        bits = getattr(watcher.modules[module], "weight_bits", None)
+        owner = watcher.modules.get(weight.rpartition(".")[0])
+        bits = weight_bits(owner if weight and owner is not None else watcher.modules[module])
         layers.append(replace(counts, weight_bits=bits) if counts.is_weighted else counts)
     return layers
 
@@ -212,6 +221,7 @@ def _unused(model: nn.Module, watcher: Watcher) -> list[LayerCounts]:
     lines = watcher.lines.values()
     ran = {line.module for line in lines}
     ran |= {watcher.origins.owner(line.cost.weight) or "" for line in lines}
+    ran |= {weight.rpartition(".")[0] for *_, weight in watcher.lines}
     cells = {line.module for line in lines if line.cost.kind == "neuron"}
     linear = (nn.Linear, nn.Bilinear, nn.RNNBase, nn.RNNCellBase)
     kinds = ((linear, "linear"), (nn.modules.conv._ConvNd, "conv"))
@@ -232,17 +242,6 @@ def _uncovered(watcher: Watcher) -> list[str]:
         f"{several(calls, 'call')}; spikesim.energy.register tells its cost"
         for (name, operation), calls in watcher.uncovered.items()
     ]
-
-
-def _footprint(model: nn.Module) -> float:
-    states = {id(state) for state in kept_states(model)}
-    kept = [a for a in (*model.parameters(), *model.buffers()) if id(a) not in states]
-    quantised: list[Any] = [m for m in model.modules() if hasattr(m, "weight_bits")]
-    # Their weights are kept at their own width.
-    saved: float = sum(
-        m.weight.numel() * (m.weight.element_size() - m.weight_bits / 8) for m in quantised
-    )
-    return sum(int(array.numel() * array.element_size()) for array in kept) - saved
 
 
 def _notes(layers: list[LayerCounts]) -> list[str]:

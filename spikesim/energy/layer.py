@@ -11,6 +11,7 @@ BINARY, INTEGER, REAL = "binary", "integer", "real"
 
 WEIGHTED = ("conv", "linear", "recurrent", "delay", "attention", "synapses")
 """Kinds of layers whose operations are products or their accumulations."""
+KINDS = (*WEIGHTED, "neuron", "norm", "pool", "elementwise", "learning")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class LayerCounts:
         additions: elementwise additions, subtractions and comparisons outside of products.
         multiplications: elementwise products and divisions.
         functions: exponentials, logarithms, roots and other transcendental functions.
+        emitted: what left neurons: ``binary`` (0 or 1), ``integer`` or ``real``; empty: not known,
+            taken for binary.
         spikes: of neurons: sum of outputs; of others: non-zero inputs.
         rate: ``spikes`` per element and step; ``None`` if nothing was counted.
         inputs: values that entered, zero or not.
@@ -100,6 +103,7 @@ class LayerCounts:
     additions: float = 0.0
     multiplications: float = 0.0
     functions: float = 0.0
+    emitted: str = ""
     spikes: float = 0.0
     rate: float | None = None
     inputs: float = 0.0
@@ -136,7 +140,8 @@ class LayerCounts:
         """Bits moved, at these widths: non-zero values in, all values out of what is no spike."""
         widths = self.widths(widths)
         incoming = widths.spike if self.values == BINARY else widths.activation
-        outgoing = widths.spike if self.kind == "neuron" else widths.activation
+        fires = self.kind == "neuron" and self.emitted in ("", BINARY)
+        outgoing = widths.spike if fires else widths.activation
         return Traffic(
             weight_reads=self.weight_reads * widths.weight,
             input_reads=(0.0 if self.kind == "neuron" else self.spikes) * incoming,
@@ -152,6 +157,7 @@ class LayerCounts:
         return replace(
             self,
             values=REAL if self.is_weighted else self.values,
+            emitted=REAL if self.emitted else "",
             macs=once,
             effective_macs=once,
             effective_acs=0.0,

@@ -5,9 +5,9 @@ one of them if there were ``T`` calls (or a multiple), or belongs to no step.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import TypeAlias
 
 import torch
@@ -38,6 +38,7 @@ class Line:
             a user's rule.
         once: the same without the repetition over steps.
         sums: of values, step by step where steps are known.
+        weights: that calls took, by their places; those made in the program, the last one.
     """
 
     module: str
@@ -46,16 +47,20 @@ class Line:
     total: Numbers = field(default_factory=lambda: defaultdict(float))
     once: Numbers = field(default_factory=lambda: defaultdict(float))
     sums: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[Hashable, Tensor] = field(default_factory=dict)
     _batch: Numbers = field(default_factory=lambda: defaultdict(float))
     _calls: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
     _steps: list[Steps] = field(default_factory=list)
 
-    def add(self, cost: Cost, steps: Steps, *, each_call: bool, is_first: bool) -> None:
+    def add(
+        self, cost: Cost, steps: Steps, place: Hashable = None, *, each_call: bool, is_first: bool
+    ) -> None:
         """One call.
 
         Args:
             cost: what it did.
             steps: how its steps lie.
+            place: of its weight, where that is a part of a parameter.
             each_call: whether a call accumulates if all that entered it was -1, 0 or 1, whatever
                 entered in other calls.
             is_first: whether what products give is looked at too; later, only what enters layers.
@@ -71,6 +76,8 @@ class Line:
         self.cost = replace(
             cost, factors=(), fan_out=None, effective=None, done=None, output=None, emitted=None
         )
+        if cost.weight is not None:
+            self.weights[place] = cost.weight
         inputs = float(sum(x.numel() for x in cost.factors))
         left = [x.numel() for x in (cost.output, cost.emitted) if x is not None]
         numbers = {
@@ -92,13 +99,22 @@ class Line:
         """The end of a batch of so many steps."""
         if not self._steps:
             return
-        groups, n = {call.groups for call in self._steps}, len(self._steps)
+        n = len(self._steps)
+        in_pieces = all(call.is_part for call in self._steps)
+        in_pieces = in_pieces and sum(call.groups for call in self._steps) == steps
+        if not in_pieces:
+            self._forget_parts()
+        groups = {call.groups for call in self._steps}
         is_sure = all(call.is_sure for call in self._steps)
-        in_a_loop = n % steps == 0 and (groups == {1} or not is_sure)
+        is_once = any(call.is_once for call in self._steps)
+        in_a_loop = n % steps == 0 and (groups == {1} or not is_sure) and not is_once
         repeated = not in_a_loop and len(groups) == 1 and groups != {1}
         length = max(groups) if repeated else steps if in_a_loop else self._steps[0].scattered
+        length = steps if in_pieces else length
         for name, calls in self._calls.items():
-            if len(calls) == 1 and (repeated or groups == {1}):
+            if in_pieces:
+                now = torch.cat(calls)
+            elif len(calls) == 1 and (repeated or groups == {1}):
                 (now,) = calls
             elif repeated:
                 now = torch.stack(calls).sum(0)
@@ -113,6 +129,14 @@ class Line:
         self._steps = []
         self._batch.clear()
         self._calls.clear()
+
+    def _forget_parts(self) -> None:
+        """Calls whose first dimension is not a piece of time after all."""
+        for i, call in enumerate(self._steps):
+            if call.is_part:
+                for calls in self._calls.values():
+                    calls[i] = calls[i].sum()[None]
+                self._steps[i] = Steps(batch=call.batch)
 
     def _take(self, name: str, more: Tensor) -> None:
         before = self.sums.get(name)
@@ -137,6 +161,7 @@ class Line:
         """Take over the sums of another line of the same module."""
         _add_up(self.total, other.total)
         _add_up(self.once, other.once)
+        self.weights.update(other.weights)
         for name, found in other.sums.items():
             self._take(name, found)
 
@@ -156,6 +181,8 @@ class Line:
         _add_up(mean, {key: number / samples for key, number in self.total.items()})
         totals = {key: float(sum(found)) for key, found in sums.items()}
         effective = totals.get("effective", 0.0) + self.total["given"]
+        if not 0.0 <= effective < inf:
+            raise UserError(f"the effective operations of {name!r} add up to {effective}, not >= 0")
         values = _values(totals) if "nonzero" in totals and self.total["inputs"] else ""
         accumulated = effective if values == BINARY else 0.0
         if each_call:
@@ -163,8 +190,9 @@ class Line:
         is_neuron, emits = cost.kind == "neuron", "active" in totals
         spikes = "fired" if is_neuron else "nonzero"
         elements = mean["outputs" if is_neuron else "inputs"]
-        weights = 0.0 if cost.weight is None else float(cost.weight.numel())
-        nonzero = 0.0 if cost.weight is None else float(active(cost.weight).sum())
+        emitted = _emitted(cost, totals) if is_neuron else ""
+        weights = float(sum(weight.numel() for weight in self.weights.values()))
+        nonzero = float(sum(int(active(weight).sum()) for weight in self.weights.values()))
         updates = mean["outputs"] if is_neuron else 0.0
         known = [key for key, number in self.once.items() if number]
         passes = self.total[known[0]] / self.once[known[0]] if known else 0.0
@@ -185,6 +213,7 @@ class Line:
             additions=mean["additions"],
             multiplications=mean["multiplications"],
             functions=mean["functions"],
+            emitted=emitted,
             spikes=totals.get(spikes, 0.0) / samples,
             rate=totals[spikes] / samples / elements if spikes in totals and elements else None,
             inputs=elements,
@@ -241,6 +270,13 @@ def _seen(cost: Cost, steps: Steps, *, each_call: bool, is_first: bool) -> dict[
     if cost.output is not None and is_first:
         seen["check"] = cost.output.sum(dtype=torch.float32).expand(steps.groups)
     return seen
+
+
+def _emitted(cost: Cost, totals: dict[str, float]) -> str:
+    """What neurons gave: spikes of 1 are as many as they add up to."""
+    if not cost.is_spiking:
+        return REAL
+    return BINARY if totals.get("fired") == totals.get("active") else INTEGER
 
 
 def _values(totals: dict[str, float]) -> str:

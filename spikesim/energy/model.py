@@ -10,7 +10,7 @@ constant with a range and a source. Totals are sums over layers; whatever is ask
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from spikesim.energy.layer import Counts, LayerCounts
 
@@ -49,6 +49,7 @@ class Term:
     count: float
 
 
+@runtime_checkable
 class EnergyModel(Protocol):
     """Turns counts into joules."""
 

@@ -139,6 +139,7 @@ def _count_group(group: Group, spikes: NDArray[np.int64], steps: int) -> LayerCo
         return LayerCounts(
             name=group.name,
             kind="neuron",
+            emitted=BINARY,
             spikes=fired,
             rate=fired / elements,
             outputs=elements,
@@ -152,6 +153,7 @@ def _count_group(group: Group, spikes: NDArray[np.int64], steps: int) -> LayerCo
     return LayerCounts(
         name=group.name,
         kind="neuron",
+        emitted=BINARY if is_spiking else REAL,
         spikes=fired,
         rate=fired / elements if is_spiking else None,
         outputs=elements,

@@ -9,8 +9,16 @@ from torch import Tensor, nn
 from spikesim.energy.fan_out import FanOut, storage_of
 from spikesim.energy.neurons import kept_states, tensors
 from spikesim.energy.products import padded_inside
+from spikesim.energy.steps import Timing
 
 WEIGHT, NOTHING, ACTIVE = "weight", "nothing", "active"
+REDUCTIONS = (
+    *("mean", "sum", "nansum", "prod", "logsumexp", "std", "var", "median"),
+    *("amax", "amin", "max", "min", "any", "all", "argmax", "argmin"),
+)
+SPREADS = ("repeat", "repeat_interleave", "stack", "cat")
+COPIES = ("clone", "_to_copy")
+"""Operations that give what entered, elsewhere in memory or of another dtype."""
 
 
 class Origins:
@@ -37,6 +45,7 @@ class Origins:
             _place(tensor): name
             for name, tensor in (*model.named_parameters(), *model.named_buffers())
         }
+        self._parameters = {name for name, _ in model.named_parameters()}
         self._fan_outs: dict[Hashable, Tensor] = {}
         self.begin()
 
@@ -48,7 +57,9 @@ class Origins:
         self._lasting = set(self._what)
         self._made = set[int]()
         self._copies = dict[int, tuple[int, str]]()
+        self._named = dict[int, str]()
         self._padded = dict[int, tuple[torch.Size, list[int]]]()
+        self._timeless = set[int]()
 
     def of(self, tensor: Tensor) -> str:
         """``WEIGHT``, ``NOTHING`` or ``ACTIVE``."""
@@ -64,9 +75,19 @@ class Origins:
         return next((name for name in found if name is not None), None)
 
     def name(self, weight: Tensor) -> str:
-        """Of the parameter or buffer that this is, transposed, or copied; empty if it is made."""
-        _, name = self._copies.get(storage_of(weight), (0, ""))
-        return name or self.names.get(_place(weight), "")
+        """Of the parameter or buffer that this is, transposed, copied, masked or quantised."""
+        place = storage_of(weight)
+        _, name = self._copies.get(place, (0, ""))
+        return name or self._named.get(place) or self.names.get(_place(weight), "")
+
+    def call(self, weight: Tensor, name: str) -> None:
+        """Name what a parametrization made."""
+        if self.is_weight(weight):
+            self._named[storage_of(weight)] = name
+
+    def place(self, weight: Tensor) -> tuple[int, int, int] | None:
+        """Where this part of a parameter or buffer lies; ``None`` if it is made."""
+        return _place(weight) if storage_of(weight) in self._lasting else None
 
     def follow(self, func: Any, name: str, entered: list[Tensor], left: list[Tensor]) -> str:
         """An operation ran; gives of what its outputs are made."""
@@ -74,10 +95,15 @@ class Origins:
         kind = ACTIVE if ACTIVE in kinds else WEIGHT if WEIGHT in kinds else NOTHING
         if func.is_view:
             return kind  # the same memory, to which nothing was written
+        made_of = self._made_of(entered, left) if kind == WEIGHT else ""
+        copied = self._padded.get(storage_of(entered[0])) if name in COPIES else None
         for tensor in left:
             place = storage_of(tensor)
             self._padded.pop(place, None)
+            if copied is not None:
+                self._padded[place] = copied
             self._copies.pop(place, None)
+            self._named.pop(place, None)
             self._what.pop(place, None)
             if name.startswith(("empty", "new_empty")):
                 self._made.discard(place)
@@ -87,16 +113,44 @@ class Origins:
                 self._lasting.discard(place)
             if kind != ACTIVE:
                 self._what[place] = kind
+            if made_of:
+                self._named[place] = made_of
             if name == "_to_copy" and storage_of(entered[0]) in self._lasting:
                 # As autocast makes of weights.
                 self._copies[place] = storage_of(entered[0]), self.name(entered[0])
         return kind
 
-    def activate(self, tensors: Iterable[Tensor]) -> None:
+    def _made_of(self, entered: list[Tensor], left: list[Tensor]) -> str:
+        """The one parameter that values are made of one by one, as by a mask; empty if none is."""
+        sizes = {x.numel() for x in left}
+        names = {self.name(x) for x in entered if {x.numel()} == sizes} & self._parameters
+        return names.pop() if len(names) == 1 else ""
+
+    def is_timeless(self, x: Tensor, timing: Timing) -> bool:
+        """Whether it is the same for all steps: made of means, sums and maxima over them."""
+        return storage_of(x) in self._timeless and not timing.is_spread(x)
+
+    def follow_time(
+        self, name: str, args: tuple[Any, ...], kwargs: Any, left: list[Tensor], timing: Timing
+    ) -> None:
+        """An operation ran, which may have ended time, or spread something over it again."""
+        ends = name in REDUCTIONS and timing.is_over(args, kwargs)
+        if not (ends or self._timeless):
+            return
+        active = [x for x in tensors((args, kwargs)) if self.of(x) == ACTIVE]
+        was = bool(active) and all(self.is_timeless(x, timing) for x in active)
+        for x in left:
+            again = name in SPREADS and timing.of(x.shape).groups > 1
+            known = self._timeless.add if (ends or was) and not again else self._timeless.discard
+            known(storage_of(x))
+
+    def activate(self, tensors: Iterable[Tensor], *, is_timeless: bool | None = None) -> None:
         """These are activations, whatever they were made of."""
         for tensor in tensors:
             place = storage_of(tensor)
             self._what.pop(place, None)
+            if is_timeless is not None:
+                (self._timeless.add if is_timeless else self._timeless.discard)(place)
             self._made.add(place)
 
     def unseen(self, entered: Iterable[Tensor], left: Iterable[Tensor]) -> bool:

@@ -7,6 +7,7 @@ those whose operations are not what a chip would do.
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import inf, prod
+from numbers import Real
 from typing import Any, TypeAlias
 
 import torch
@@ -20,9 +21,10 @@ from spikesim.delays.layer import Delayed
 from spikesim.energy.cost import Cost, Rule, product
 from spikesim.energy.elementwise import pooling
 from spikesim.energy.fan_out import Window, spread
+from spikesim.energy.layer import KINDS
 from spikesim.energy.neurons import neuron
 from spikesim.energy.products import convolution, padded_inside
-from spikesim.errors import UserError
+from spikesim.errors import UserError, nearest
 
 Costs: TypeAlias = Mapping[type[nn.Module], Rule]
 
@@ -80,7 +82,8 @@ def costs_of(rule: Rule, module: nn.Module, inputs: tuple[Any, ...], output: Any
     """What a rule says of a call.
 
     Raises:
-        UserError: it gives no costs, or counts that are negative or not finite.
+        UserError: it gives no costs, a kind that does not exist, or counts that are negative or
+            not finite.
     """
     found: Any = rule(module, inputs, output)
     is_one = isinstance(found, str | Tensor) or not isinstance(found, Iterable)
@@ -89,10 +92,18 @@ def costs_of(rule: Rule, module: nn.Module, inputs: tuple[Any, ...], output: Any
     for cost in costs:
         if not isinstance(cost, Cost):
             raise UserError(f"the cost of {name} must be a Cost or several, got {cost!r}")
+        if cost.kind not in KINDS:
+            raise UserError(f"the cost of {name} has kind={cost.kind!r}{nearest(cost.kind, KINDS)}")
         for what in NUMBERS:
             number = getattr(cost, what)
-            if not (number is None or isinstance(number, Tensor) or 0 <= number < inf):
+            may_be = what == "effective" and isinstance(number, Tensor)
+            may_be = may_be or (number is None and what in ("effective", "inputs"))
+            if not (may_be or (isinstance(number, Real) and 0 <= float(number) < inf)):
                 raise UserError(f"the cost of {name} has {what}={number!r}, expected a count >= 0")
+        for what in ("weight", "bias", "output", "emitted", "done"):
+            array = getattr(cost, what)
+            if not (array is None or isinstance(array, Tensor)):
+                raise UserError(f"the cost of {name} has {what}={array!r}, expected a tensor")
     return costs
 
 

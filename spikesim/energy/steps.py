@@ -3,11 +3,12 @@
 Shape legend: ``T`` steps, ``B`` batch; a call sees ``[T, B, ...]``, ``[T * B, ...]`` or one step.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import prod
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 Layout: TypeAlias = Literal["TB", "BT", "B"]
@@ -23,6 +24,8 @@ class Steps:
         batch_first: whether samples come before steps.
         batch: samples.
         is_sure: whether the shape leaves no doubt that there are as many.
+        is_part: whether it holds some of the steps, as in a loop over pieces of a sequence.
+        is_once: whether time is over: the array is a mean over all steps, or made of one.
         scattered: how many steps lie further in, where they cannot be told apart.
     """
 
@@ -30,6 +33,8 @@ class Steps:
     batch_first: bool = False
     batch: int = 1
     is_sure: bool = True
+    is_part: bool = False
+    is_once: bool = False
     scattered: int = 1
 
     def fit(self, *arrays: Tensor) -> bool:
@@ -58,6 +63,7 @@ class Timing:
         layout: of the data.
         dims: of the data.
         lengths: of the sequences in the model; layers with delays may make them longer.
+        batch_first: whether samples come before steps, as was seen last.
     """
 
     steps: int
@@ -65,21 +71,56 @@ class Timing:
     layout: Layout
     dims: int
     lengths: set[int]
+    batch_first: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.batch_first = self.layout == "BT"
+
+    def order(self, shape: Sequence[int], T: int) -> bool | None:
+        """Whether samples come first, where the first dimensions are ``B`` and ``T``."""
+        orders = {(T, self.batch): False, (self.batch, T): True}
+        if self.batch == T:
+            orders = {(T, T): self.layout == "BT"}
+        return next((known for first, known in orders.items() if first == tuple(shape[:2])), None)
+
+    def is_over(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+        """Whether a reduction with these arguments is one over all steps."""
+        x: Tensor = args[0]
+        steps = self.of(x.shape)
+        if steps.groups == 1 or steps.is_part or not steps.is_sure:
+            return False
+        dims = args[1] if len(args) > 1 else kwargs.get("dim")
+        if dims is None or (isinstance(dims, Sequence) and not dims):
+            return True
+        given = dims if isinstance(dims, Sequence) else (dims,)
+        return self._dim(x, steps) in {int(dim) % x.dim() for dim in given}
+
+    def is_spread(self, x: Tensor) -> bool:
+        """Whether one array is seen as one for each step."""
+        steps = self.of(x.shape)
+        return steps.groups > 1 and x.layout == torch.strided and not x.stride(self._dim(x, steps))
+
+    def _dim(self, x: Tensor, steps: Steps) -> int:
+        return int(steps.batch_first and x.shape[0] != steps.groups * steps.batch)
 
     def of(self, shape: Sequence[int], *, is_flat: bool = False) -> Steps:
         """The steps in an array of this shape; ``is_flat`` if it cannot have both dimensions."""
-        B, first = self.batch, tuple(shape[:2])
+        B = self.batch
         has_both = not is_flat and len(shape) > min(2, self.dims - 1)
         for T in sorted(self.lengths, reverse=True):
             if T > 1:
-                both = (B, T) if self.layout == "BT" else (T, B)
-                if (has_both and first == both) or shape[:1] == (T * B,):
-                    return Steps(T, self.layout == "BT", B)
+                if has_both and (found := self.order(shape, T)) is not None:
+                    self.batch_first = found
+                    return Steps(T, found, B)
+                if shape[:1] == (T * B,):
+                    return Steps(T, self.batch_first, B)
                 if (
                     has_both and len(shape) > 2 and shape[1] == T * B
                 ):  # such as [tokens, T * B, features]
                     return Steps(batch=B, scattered=T)
         T = self.steps
         if T > 1 and shape and prod(shape[:1]) % (T * B) == 0 and shape[0]:
-            return Steps(T, self.layout == "BT", B, is_sure=False)
+            return Steps(T, self.batch_first, B, is_sure=False)
+        if self.layout == "TB" and has_both and shape[1] == B and 1 < shape[0] < T:
+            return Steps(shape[0], False, B, is_part=True)
         return Steps(batch=B)

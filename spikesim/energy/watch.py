@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -46,12 +47,14 @@ class Running:
     Args:
         name: of the module.
         hides: what of it is not counted: nothing, ``"arithmetic"`` (of neurons) or ``"all"``.
+        begins: whether it is this one that hides, not one around it.
         entered: memory of what entered a layer of neurons.
         quiet: undone when it is left.
     """
 
     name: str = ""
     hides: str = ""
+    begins: bool = False
     entered: frozenset[int] = frozenset()
     quiet: ExitStack = field(default_factory=ExitStack)
 
@@ -134,6 +137,8 @@ class Watcher(TorchDispatchMode):
         kind = self.origins.follow(func, name, entered, left)
         if name == "constant_pad_nd" and kind == ACTIVE:
             self.origins.pad(args, out)
+        if left and not func.is_view:
+            self.origins.follow_time(name, args, kwargs, left, self._timing)
         if moves or not left or not (entered or name in RANDOM):
             return out
         if any(x.is_complex() for x in entered):
@@ -168,7 +173,7 @@ class Watcher(TorchDispatchMode):
         """Count what is no product, or note that it is not known."""
         running = self._running[-1].name
         x = next(tensors((args, out)))
-        flat = self._timing.of(x.shape, is_flat=True)
+        flat = self._when(x, is_flat=True)
         if (work := pooling(name, args, out)) is not None:
             self._add(running, _priced("pool", work), flat, "pool")
         elif name in NORMS:
@@ -197,10 +202,16 @@ class Watcher(TorchDispatchMode):
     def _steps(self, cost: Cost, args: Any) -> Steps:
         """By the shape of the first activation that the user's program gave."""
         if cost.kind == "conv":
-            return self._timing.of(cost.factors[0].shape, is_flat=True)
-        given = (*tensors(self.call), *cost.factors, *tensors(args))
-        activations = (x.shape for x in given if not self.origins.is_weight(x))
-        return self._timing.of(next(activations, ()))
+            return self._when(cost.factors[0], is_flat=True)
+        called = [] if any(map(_is_mapped, tensors(self.call))) else tensors(self.call)
+        given = (*called, *cost.factors, *tensors(args))
+        return self._when(next((x for x in given if not self.origins.is_weight(x)), None))
+
+    def _when(self, x: Tensor | None, *, is_flat: bool = False) -> Steps:
+        """The steps in an activation."""
+        if x is None or self.origins.is_timeless(x, self._timing):
+            return Steps(batch=self._timing.batch, is_once=x is not None)
+        return self._timing.of(x.shape, is_flat=is_flat)
 
     def _norm(self, name: str, x: Tensor, takes_batch: bool, steps: Steps) -> None:
         if self.folds and not takes_batch:
@@ -220,7 +231,9 @@ class Watcher(TorchDispatchMode):
             text = site if isinstance(site, str) else text_of(site, weight.removeprefix(f"{name}."))
             self.lines[key] = Line(name, cost, text)
         self._latest = key[:3], self.lines[key]
-        self.lines[key].add(cost, steps, each_call=self.each_call, is_first=self.is_first)
+        place = None if cost.weight is None else self.origins.place(cost.weight)
+        line = self.lines[key]
+        line.add(cost, steps, place, each_call=self.each_call, is_first=self.is_first)
 
     # Modules.
 
@@ -229,6 +242,7 @@ class Watcher(TorchDispatchMode):
         name, hides, entered = outer.name, outer.hides, outer.entered
         quiet = ExitStack()
         is_ruled = rule_of(module, self.costs) is not None
+        begins = True
         if is_ruled or isinstance(module, _BatchNorm | Neuron):
             hides = "all"
             quiet.enter_context(_unwatched())
@@ -236,8 +250,10 @@ class Watcher(TorchDispatchMode):
             hides = hides or "arithmetic"
             with _unwatched():
                 entered = frozenset(storage_of(x) for x in tensors(inputs[:1]))
+        else:
+            begins = False
         name = self._names.get(id(module), name)
-        self._running.append(Running(name, hides, entered, quiet))
+        self._running.append(Running(name, hides, begins, entered, quiet))
 
     def _leave_all(self) -> None:
         """Modules that an exception left."""
@@ -247,15 +263,18 @@ class Watcher(TorchDispatchMode):
     def _after(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         running = self._running.pop()
         running.quiet.close()
+        if isinstance(module, ParametrizationList) and isinstance(output, Tensor):
+            with _unwatched():
+                self.origins.call(output, running.name.replace(".parametrizations", ""))
         entered = next(tensors(inputs), None)
         if entered is None or self._resting:  # what a rule itself runs, such as a parametrization
             return
         with self._rest():
-            hidden, steps = self._running[-1].hides, self._timing.of(entered.shape)
+            hidden, steps = self._running[-1].hides, self._when(entered)
             rule = rule_of(module, self.costs)
             if isinstance(module, _BatchNorm):
                 if not hidden:
-                    flat = self._timing.of(entered.shape, is_flat=True)
+                    flat = self._when(entered, is_flat=True)
                     self._norm(running.name, entered, module.running_mean is None, flat)
             elif rule is not None:
                 if not hidden:
@@ -267,15 +286,15 @@ class Watcher(TorchDispatchMode):
             elif not hidden and self.origins.unseen(tensors(inputs), tensors(output)):
                 self.uncovered[running.name, UNSEEN] += 1
                 self.origins.activate(tensors(output))
-            if running.hides:
+            if running.begins:
                 left = list(tensors(output))
-                self.origins.activate(left)
+                self.origins.activate(left, is_timeless=steps.is_once)
                 if isinstance(module, Delayed):
                     self._timing.lengths.add(len(left[0]))
 
     def _neuron(self, module: nn.Module, name: str, inputs: Any, output: Any) -> None:
         x = next(tensors(inputs))
-        steps = self._timing.of(x.shape)
+        steps = self._when(x)
         if has_all_steps(module) is False:
             steps = Steps(batch=self._timing.batch)
         for norm in inputs:
@@ -320,6 +339,11 @@ class _Calls(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         finally:
             self._watcher.call = before
+
+
+def _is_mapped(x: Tensor) -> bool:
+    """Whether it hides a dimension, as in ``torch.vmap``."""
+    return bool(torch._C._functorch.is_batchedtensor(x))
 
 
 def _look_away(module: nn.Module, inputs: Any, output: Any) -> None:

@@ -76,10 +76,16 @@ def several(models: Iterable[str | EnergyModel], widths: Widths | None = None) -
     Raises:
         UserError: unknown model, or two of one name.
     """
+    if isinstance(models, str):
+        raise UserError(f"models must be a list, got {models!r}; give [{models!r}]")
+    if not isinstance(widths, Widths | None):
+        raise UserError(f"widths must be Widths(...), got {widths!r}")
     own: dict[str, Any] = {} if widths is None else {"widths": widths}
     made: dict[str, EnergyModel] = {}
     for one in models:
         model = get(one, **own) if isinstance(one, str) else one
+        if not isinstance(model, EnergyModel):
+            raise UserError(f"an energy model is a name or a model, got {model!r}")
         if model.name in made:
             raise UserError(
                 f"two energy models are named {model.name!r}; leave one out, or give it another "

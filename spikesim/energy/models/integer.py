@@ -3,7 +3,9 @@ r"""Integer arithmetic of stated widths at 45, 28 or 7 nm, without memory.
 A product of a :math:`b_w`-bit weight and a :math:`b_a`-bit activation costs
 :math:`e_\times(b_w b_a)` and an addition to an accumulator of :math:`b_s` bits; a synaptic event
 the addition alone. Neurons are charged for the additions and products of their update at the width
-of their state. The lines between published widths are those of
+of their state: in a simulated network as their equations say, in a model of torch, whose neurons
+are known by their class alone, a product and two additions for each state variable and an addition
+for the threshold (ours). The lines between published widths are those of
 :mod:`~spikesim.energy.models.operations`.
 
 With 8 bits and an accumulator of 32, a MAC at 45 nm costs 0.2 + 0.1 = 0.3 pJ; the often quoted
@@ -53,10 +55,11 @@ class Integer:
             is_float=False,
         )
         if layer.kind == "neuron":
-            terms += operations.additions(layer.additions, widths.state, "neurons")
-            terms += operations.multiplications(
-                layer.multiplications, widths.state, widths.state, "neurons"
-            )
+            sums, products = layer.additions, layer.multiplications
+            if not sums and layer.state_reads:
+                sums, products = 2 * layer.state_reads + layer.updates, layer.state_reads
+            terms += operations.additions(sums, widths.state, "neurons")
+            terms += operations.multiplications(products, widths.state, widths.state, "neurons")
         return [term for term in terms if term.count]
 
     def for_ann(self, weight_bits: int, activation_bits: int) -> EnergyModel:

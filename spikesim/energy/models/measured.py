@@ -52,6 +52,7 @@ def _compute(line: dict[str, str | float]) -> Measured:
     cells = LayerCounts(
         name="neurons",
         kind="neuron",
+        emitted=BINARY,
         spikes=float(line["spikes"]),
         updates=neurons * steps,
         passes=steps,
