@@ -103,6 +103,8 @@ def energy(
             raise UserError(f"{path} is a folder; name a file")
         if path is not None and not path.absolute().parent.is_dir():
             raise UserError(f"{path}: there is no folder {path.absolute().parent}")
+    if csv is not None and csv == latex:
+        raise UserError(f"--csv and --latex both write {csv}; name two files")
     if figures is not None:
         above = next(folder for folder in (figures, *figures.absolute().parents) if folder.exists())
         if not above.is_dir():

@@ -109,13 +109,15 @@ def _of_model(name: str, settings: Sequence[str], wish: Wish) -> Target:
     wish.refuse("a model has no biological time, but steps=N", "ms")
     # Batch norm is given the statistics of the data below: as it begins, the network is silent.
     given = _settings(settings)
-    chosen = info(name).presets.get(given.get("preset", ""))
+    chosen = info(name).presets.get(str(given.get("preset", "")))
     task: dict[str, Any] = asdict(Task(10, 4) if chosen is None else chosen.task)
     device = choose_device(wish.device, World())
     if wish.data is not None:
         from spikesim.datasets import load
 
-        steps = int(given.get("steps", task["steps"]))
+        steps = given.get("steps", task["steps"])
+        if not isinstance(steps, int):
+            raise UserError(f"steps={steps!r}: give a whole number")
         dataset = load(wish.data, split="test", root=wish.root, steps=steps)
         p, *size = (int(length) for length in dataset.frame_shape)
         task |= {"num_classes": len(dataset.classes), "in_channels": p, "image_size": size}

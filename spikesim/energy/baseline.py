@@ -6,7 +6,7 @@ the spike counts of :math:`T` steps apart, the fair comparison of Yan et al. (20
 know integers only (``integer``, ``lemaire``) charge ``ann-fp32`` as integers of 32 bits.
 
 If all firing rates grow by a factor :math:`f`, operations on spikes do too, but not the neuron
-updates, idle power and layers that see real values,
+updates, idle power and layers that see real values (learning grows where it accumulates),
 
 .. math:: E_\mathrm{SNN}(f) = E_0 + f\,(E_\mathrm{SNN}(1) - E_0), \qquad
           f^* = \frac{E_\mathrm{ANN} - E_0}{E_\mathrm{SNN}(1) - E_0}
@@ -154,6 +154,10 @@ def _scale(layer: LayerCounts, factor: float) -> LayerCounts:
             nonzero_outputs=factor * layer.nonzero_outputs,
             rate=None if layer.rate is None else factor * layer.rate,
         )
+    if layer.kind == "learning" and layer.values == BINARY:
+        # What is kept of each synapse is moved in each step, whatever comes.
+        acs, spikes = factor * layer.effective_acs, factor * layer.spikes
+        return replace(layer, effective_acs=acs, spikes=spikes)
     if not layer.is_weighted or layer.values == REAL:
         return layer
     return replace(

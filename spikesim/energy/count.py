@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import torch
@@ -85,6 +85,9 @@ def count(
     (24.0, 16.0, (2.0, 2.0, 2.0, 2.0))
     """
     if not isinstance(model, nn.Module):
+        own = forward, reset, steps, layout != "TB", not fold_batch_norm, costs, each_call
+        if any(own) or cuda_graph:
+            raise UserError("a network takes a time in ms and no options of torch models")
         return _of_network(model, data)
     if isinstance(data, int | float):
         raise UserError(f"a model is counted on batches [T, B, ...], got {data!r}")
@@ -102,6 +105,14 @@ def count(
     samples, found = 0, steps or 0
     given: list[Tensor] = []
     with evaluating(model), fresh(model) as first_state:
+
+        def run(part: Tensor, steps: int) -> None:
+            first_state()
+            if reset is not None:
+                reset(model)
+            size = part.shape[layout.index("B")]
+            batches.count(part, Timing(steps, size, layout, part.dim(), {steps}))
+
         for batch in [data] if isinstance(data, Tensor) else data:
             x = _batch(batch, layout)
             T = x.shape[layout.index("T")] if "T" in layout else 1
@@ -112,12 +123,15 @@ def count(
             if x.is_floating_point():
                 given.append(dense(x).isnan().any())
             # Where both lengths are equal, nothing tells which dimension is time.
-            for part in torch.split(x, B - 1 if layout == "BT" and B == T > 1 else len(x)):
-                first_state()
-                if reset is not None:
-                    reset(model)
-                size = part.shape[layout.index("B")]
-                batches.count(part, Timing(found, size, layout, x.dim(), {found}))
+            kept = [] if samples else [(buffer, buffer.clone()) for buffer in model.buffers()]
+            is_ambiguous = layout == "BT" and B == T > 1
+            for part in torch.split(x, B - 1) if is_ambiguous else (x,):
+                run(part, found)
+                if kept and watcher.found_states():
+                    for buffer, value in kept:
+                        buffer.copy_(value)
+                    run(part, found)
+                kept = []
             samples += B
     if not samples:
         raise UserError("no batch to measure energy on; give at least one [T, B, ...]")
@@ -144,9 +158,9 @@ def _of_network(network: Any, ms: Any) -> Counts:
             f"what is counted is a torch.nn.Module or a spikesim.network.Network, got "
             f"{type(network).__name__}"
         )
-    if not isinstance(ms, int | float):
+    if not isinstance(ms, Real):
         raise UserError(f"a network is counted over a time in ms, got {type(ms).__name__}")
-    return count_network(network, ms)
+    return count_network(network, float(ms))
 
 
 def run_model(model: nn.Module, forward: Callable[[Any, Tensor], Any] | None, x: Tensor) -> None:

@@ -151,12 +151,18 @@ class LayerCounts:
         )
 
     def as_ann(self) -> "LayerCounts":
-        """The same layer of the same architecture run once, on real values without zeros."""
+        """The same layer of the same architecture run once, on real values without zeros.
+
+        Learning is that of the same pass; what is done once a batch, as by an optimiser, stays.
+        """
+        learns = self.kind == "learning"
+        if learns and not self.passes:
+            return self
         passes = max(self.passes, 1.0)
         once = self.ann_macs
         return replace(
             self,
-            values=REAL if self.is_weighted else self.values,
+            values=REAL if self.is_weighted or learns else self.values,
             emitted=REAL if self.emitted else "",
             macs=once,
             effective_macs=once,
@@ -164,13 +170,13 @@ class LayerCounts:
             additions=self.additions / passes,
             multiplications=self.multiplications / passes,
             functions=self.functions / passes,
-            spikes=(self.inputs if self.is_weighted else self.outputs) / passes,
+            spikes=(self.inputs if self.is_weighted or learns else self.outputs) / passes,
             rate=None,
             inputs=self.inputs / passes,
             outputs=self.outputs / passes,
             nonzero_outputs=self.outputs / passes,
             weight_bits=None,  # a baseline's widths are its own
-            weight_reads=once if self.weights else 0.0,
+            weight_reads=once if self.weights or (learns and self.weight_reads) else 0.0,
             updates=self.updates / passes,
             state_reads=0.0,
             state_writes=0.0,
@@ -212,7 +218,9 @@ class Counts:
     @property
     def connection_sparsity(self) -> float:
         """Fraction of the connections' weights that are zero."""
-        return _missing(self.total("nonzero_weights"), self.total("weights"))
+        connections = [layer for layer in self.layers if layer.is_weighted]
+        nonzero = sum(layer.nonzero_weights for layer in connections)
+        return _missing(nonzero, sum(layer.weights for layer in connections))
 
     @property
     def activation_sparsity(self) -> float:

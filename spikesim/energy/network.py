@@ -38,7 +38,8 @@ def count_network(network: "Network", ms: float, *, progress: bool = False) -> C
     """Run a network on for ``ms``, as it would have run anyway, and count what it does.
 
     Layers are, by kind: ``neuron``: each population and each source of given spikes; ``synapses``:
-    each projection, and the Poisson spikes of each drive, one by one as they were drawn;
+    each projection, and the Poisson spikes of each drive, one by one as they were drawn, of which
+    a neuron may get several in a step, for which ``macs`` has one;
     ``elementwise``: currents and noise; ``linear``: readouts; ``learning``: what plastic synapses
     do beside sending. An event reads a weight, and reads and writes a place in the ring of delays
     (``state_reads``, ``state_writes``). Memory is a number a neuron.

@@ -46,6 +46,7 @@ class Origins:
             for name, tensor in (*model.named_parameters(), *model.named_buffers())
         }
         self._parameters = {name for name, _ in model.named_parameters()}
+        self._states = set[int]()
         self._fan_outs: dict[Hashable, Tensor] = {}
         self.begin()
 
@@ -54,12 +55,25 @@ class Origins:
         self._what = dict.fromkeys(self.owners, WEIGHT)
         for state in kept_states(self._model):
             self._what.pop(storage_of(state), None)
+        for place in self._states:
+            self._what.pop(place, None)
         self._lasting = set(self._what)
+        self._lasting_first = frozenset(self._what)
         self._made = set[int]()
         self._copies = dict[int, tuple[int, str]]()
         self._named = dict[int, str]()
         self._padded = dict[int, tuple[torch.Size, list[int]]]()
         self._timeless = set[int]()
+
+    def found_states(self) -> bool:
+        """Whether the batch wrote activations into buffers not known as states; now they are."""
+        known = len(self._states)
+        self._states |= {
+            place
+            for buffer in self._model.buffers()
+            if (place := storage_of(buffer)) in self._lasting_first and place not in self._what
+        }
+        return len(self._states) > known
 
     def of(self, tensor: Tensor) -> str:
         """``WEIGHT``, ``NOTHING`` or ``ACTIVE``."""

@@ -121,6 +121,6 @@ class Timing:
         T = self.steps
         if T > 1 and shape and prod(shape[:1]) % (T * B) == 0 and shape[0]:
             return Steps(T, self.batch_first, B, is_sure=False)
-        if self.layout == "TB" and has_both and shape[1] == B and 1 < shape[0] < T:
+        if self.layout == "TB" and has_both and shape[1] == B and shape[0] < T:
             return Steps(shape[0], False, B, is_part=True)
         return Steps(batch=B)

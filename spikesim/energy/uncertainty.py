@@ -10,6 +10,7 @@ An interval speaks of the constants alone, not of what a model leaves out.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TypeAlias
 
 import numpy as np
@@ -117,6 +118,8 @@ def _energies(forms: list[Form], draws: int, seed: int) -> NDArray[np.float64]:
     """Energies ``[forms, draws]``."""
     if draws < 2:
         raise UserError(f"draws must be >= 2, got {draws}")
+    if not (isinstance(seed, Integral) and seed >= 0):
+        raise UserError(f"seed must be a whole number >= 0, got {seed!r}")
     keys = sorted(set().union(*forms), key=lambda key: (key[0], key[1].source))
     counts = np.array([[form.get(key, 0.0) for key in keys] for form in forms])  # [F, K]
     rng = np.random.default_rng(seed)

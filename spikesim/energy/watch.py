@@ -93,6 +93,14 @@ class Watcher(TorchDispatchMode):
         self._latest: tuple[Any, Line | None] = (), None
         self._resting = False
 
+    def found_states(self) -> bool:
+        """Whether buffers turn out to be states; what was counted as if not is forgotten."""
+        found = self.origins.found_states()
+        if found:
+            self.lines.clear()
+            self.uncovered.clear()
+        return found
+
     @contextmanager
     def watching(self, timing: Timing) -> Iterator[None]:
         """Count a batch while inside, which begins with all neurons in their first state."""

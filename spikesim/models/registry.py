@@ -73,7 +73,7 @@ def create(
     sizes = {key: _typed(key, value, defaults[key]) for key, value in sizes.items()}
     if preset is None:
         chosen, task = model.sizes(**sizes), Task(num_classes, steps)
-    elif preset in model.presets:
+    elif isinstance(preset, str) and preset in model.presets:
         chosen, task = replace(model.presets[preset].sizes, **sizes), model.presets[preset].task
     else:
         raise UserError(

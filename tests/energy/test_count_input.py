@@ -69,6 +69,19 @@ def test_a_rule_that_gives_no_counts_is_named() -> None:
             cost = Cost(kind="linear", **{name: number})
             with pytest.raises(UserError, match=f"cost of Linear has {name}={number}, expected"):
                 count(layer, x, costs={nn.Linear: lambda *_, cost=cost: cost})
+    for cost, named in (
+        (Cost(kind="Linear"), "kind='Linear'; did you mean 'linear'"),
+        (Cost(kind="gate"), "kind='gate'; known: conv, "),
+        (Cost(kind="linear", macs=torch.tensor(5.0)), r"macs=tensor\(5.\), expected a count"),
+        (Cost(kind="linear", macs="5"), "macs='5', expected a count"),
+        (Cost(kind="linear", weight=3.0), "weight=3.0, expected a tensor"),
+    ):
+        with pytest.raises(UserError, match=f"cost of Linear has {named}"):
+            count(layer, x, costs={nn.Linear: lambda *_, cost=cost: cost})
+    for wrong in (torch.tensor([float("nan")]), -torch.ones(4)):
+        cost = Cost(kind="linear", macs=5.0, effective=wrong)
+        with pytest.raises(UserError, match="effective operations of 'linear' add up to"):
+            count(layer, x, costs={nn.Linear: lambda *_, cost=cost: cost})
 
 
 @pytest.mark.parametrize("part", ["weight", "activation", "spike", "state"])

@@ -1,5 +1,8 @@
 """A model counted and charged in one call."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,6 +11,8 @@ from spikesim.energy import Widths, count, estimate
 from spikesim.energy.models import get
 from spikesim.errors import UserError
 from spikesim.layers import TimeDistributed
+from spikesim.network import Network
+from spikesim.neurons import LIFDelta
 from spikesim.neurons.lif import LIF
 
 T, B = 3, 2
@@ -61,3 +66,33 @@ def test_silence_costs_nothing() -> None:
     totals = estimate(nn.Linear(4, 4), [torch.zeros(T, B, 4)]).totals
     assert totals.joules["classical"] == 0
     assert totals.ratio["classical"]["ann-fp32"] == float("inf")
+
+
+def test_wrong_arguments_are_named() -> None:
+    net, x = model(), frames()
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"models": "step"}, r"models must be a list, got 'step'; give \['step'\]"),
+        ({"models": (3,)}, "an energy model is a name or a model, got 3"),
+        ({"widths": {"weight": 8}}, "widths must be Widths"),
+        ({"seed": -1}, "seed must be a whole number >= 0, got -1"),
+        ({"forward": "a"}, "forward and reset must be functions"),
+    ]
+    for given, message in refused:
+        with pytest.raises(UserError, match=message):
+            estimate(net, x, **given)
+    with pytest.raises(UserError, match=r"data is a batch or batches .*, got None"):
+        estimate(net, None)  # type: ignore[arg-type]
+    network = Network(dt=1.0)
+    network.population(LIFDelta(), 3)
+    assert estimate(network, np.int64(10)).counts.steps == 10
+    with pytest.raises(UserError, match="no options of torch models"):
+        estimate(network, 10.0, layout="BT")
+
+
+@pytest.mark.parametrize("name", ["classical", "integer", "step", "spinnaker2"])
+def test_the_interval_holds_the_value_beside_it(name: str) -> None:
+    for seed in range(5):
+        torch.manual_seed(seed)
+        totals = estimate(model(), frames(), models=(name,)).totals
+        low, high = totals.interval[name]
+        assert low <= totals.joules[name] <= high

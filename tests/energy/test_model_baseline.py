@@ -3,12 +3,17 @@
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
-from spikesim.energy.baseline import baselines, crossover, matched_bits, mean_rate
-from spikesim.energy.layer import BINARY, REAL, Counts, LayerCounts
+from spikesim.energy.baseline import at_rate, baselines, crossover, matched_bits, mean_rate
+from spikesim.energy.count import count
+from spikesim.energy.layer import BINARY, REAL, Counts, LayerCounts, Widths
+from spikesim.energy.learning import with_learning
 from spikesim.energy.model import joules
 from spikesim.energy.models import get
 from spikesim.errors import UserError
+from spikesim.neurons import ILIF, LI, LIF
 
 STEM = LayerCounts(
     name="stem",
@@ -117,3 +122,42 @@ def test_idle_power_does_not_fall_with_the_rate() -> None:
     found = crossover(get("truenorth"), NETWORK, 1.0)
     assert found.fixed == pytest.approx(64.43e-3 * 4e-3 + 400 * 2.297e-12)
     assert found.scaled == pytest.approx(1600 * 2.297e-12, rel=1e-4)
+
+
+def test_neurons_that_fire_counts_win_below_their_rate_not_always() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 64, bias=False), ILIF(), nn.Linear(64, 64, bias=False))
+    nn.init.constant_(model[0].weight, 0.12)
+    counts = count(model, (torch.rand(3, 4, 64) < 0.5).float())
+    fp32 = baselines(get("classical"), counts)[0]
+    assert fp32.ratio > 1
+    assert not fp32.crossover.wins
+    assert fp32.crossover.verdict == "below"
+    assert fp32.crossover.factor == pytest.approx(1 / fp32.ratio)
+
+
+@pytest.mark.parametrize(("cells", "bits"), [(LIF(), 1), (ILIF(), 32), (LI(), 32)])
+def test_counts_and_membranes_are_written_as_wide_as_they_are(cells: nn.Module, bits: int) -> None:
+    model = nn.Sequential(nn.Linear(8, 16), cells)
+    nn.init.constant_(model[0].weight, 1.0)
+    neurons = count(model, torch.ones(4, 2, 8)).layers[1]
+    assert neurons.traffic(Widths()).output_writes == bits * neurons.outputs
+
+
+@pytest.mark.parametrize("name", ["classical", "step"])
+def test_learning_of_a_network_without_spikes_is_that_of_its_baseline(name: str) -> None:
+    model = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 4))
+    counts = with_learning(count(model, torch.rand(1, 2, 8) + 0.1), model)
+    assert baselines(get(name), counts)[0].ratio == pytest.approx(1)
+
+
+def test_learning_from_spikes_grows_with_their_rate() -> None:
+    model = nn.Sequential(nn.Linear(8, 6), LIF(), nn.Linear(6, 4))
+    nn.init.uniform_(model[0].weight, 0, 1)
+    counts = with_learning(count(model, (torch.rand(4, 2, 8) < 0.5).float()), model)
+    half = {layer.name: layer for layer in at_rate(counts, 0.5)}
+    for layer in counts:
+        if layer.name.endswith("weight gradient"):
+            assert half[layer.name].effective_acs == layer.effective_acs / 2 > 0
+        if layer.name.endswith("input gradient") or layer.name == "adamw":
+            assert half[layer.name] == layer

@@ -73,6 +73,8 @@ def test_a_32_bit_integer_mac_costs_3_2_pj_and_a_synaptic_event_an_addition() ->
 
 def test_integers_charge_neurons_for_their_arithmetic() -> None:
     assert spent(get("integer"), CELLS) == pytest.approx(80 * 0.1 + 40 * 3.1)
+    unknown = replace(CELLS, additions=0.0, multiplications=0.0, updates=80.0, state_reads=160.0)
+    assert spent(get("integer"), unknown) == pytest.approx((320 + 80) * 0.1 + 160 * 3.1)
 
 
 def test_narrow_widths_scale_adders_by_bits_and_multipliers_by_their_product() -> None:
