@@ -58,7 +58,7 @@ class Origins:
         for place in self._states:
             self._what.pop(place, None)
         self._lasting = set(self._what)
-        self._lasting_first = frozenset(self._what)
+        self._first_weights = frozenset(self._what)
         self._made = set[int]()
         self._copies = dict[int, tuple[int, str]]()
         self._named = dict[int, str]()
@@ -71,7 +71,7 @@ class Origins:
         self._states |= {
             place
             for buffer in self._model.buffers()
-            if (place := storage_of(buffer)) in self._lasting_first and place not in self._what
+            if (place := storage_of(buffer)) in self._first_weights and place not in self._what
         }
         return len(self._states) > known
 

@@ -90,6 +90,8 @@ class Timing:
         if steps.groups == 1 or steps.is_part or not steps.is_sure:
             return False
         dims = args[1] if len(args) > 1 else kwargs.get("dim")
+        if isinstance(dims, Tensor):  # of two arrays, element by element
+            return False
         if dims is None or (isinstance(dims, Sequence) and not dims):
             return True
         given = dims if isinstance(dims, Sequence) else (dims,)

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from types import FrameType
@@ -14,17 +14,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.nn.utils.parametrize import ParametrizationList
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spikesim.batch_norm import Normalisation
 from spikesim.delays.layer import Delayed
 from spikesim.energy.arithmetic import Arithmetic
 from spikesim.energy.cost import Cost
-from spikesim.energy.decompose import MADE_OF
 from spikesim.energy.elementwise import ACTIVATIONS, NORMS, RANDOM, elementwise, is_free, pooling
 from spikesim.energy.fan_out import FanOut, storage_of
 from spikesim.energy.ledger import Line
+from spikesim.energy.modes import Calls, is_mapped, look_away, set_fast_path, unwatched
 from spikesim.energy.neurons import has_all_steps, is_neuron, neuron, tensors
 from spikesim.energy.origins import ACTIVE, NOTHING, WEIGHT, Origins, written
 from spikesim.energy.products import CONVOLUTIONS, products
@@ -72,7 +71,6 @@ class Watcher(TorchDispatchMode):
         lines: by module, kind, place in the program and parameter.
         uncovered: calls by module and operation.
         modules: of the model, by name.
-        call: arguments of the outermost call of torch.
         is_first: see :meth:`Line.add`.
     """
 
@@ -84,7 +82,7 @@ class Watcher(TorchDispatchMode):
         self.folds, self.each_call = fold_batch_norm, each_call
         self.lines: dict[tuple[str, str, Site | str, str], Line] = {}
         self.uncovered: Counter[tuple[str, str]] = Counter()
-        self.call: tuple[Any, ...] = ()
+        self._calls = Calls()
         self.is_first = True
         self.origins = Origins(model)
         self.modules = dict(model.named_modules())
@@ -116,11 +114,11 @@ class Watcher(TorchDispatchMode):
             for module in self.modules.values():
                 if isinstance(module, Neuron):
                     # One that has hooks is called as a module, by its norm too.
-                    stack.callback(module.register_forward_hook(_look_away).remove)
+                    stack.callback(module.register_forward_hook(look_away).remove)
             # Attention in the operations that it is made of, not in one.
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            stack.callback(torch.backends.mha.set_fastpath_enabled, _set_fast_path(False))
-            stack.enter_context(_Calls(self))
+            stack.callback(torch.backends.mha.set_fastpath_enabled, set_fast_path(False))
+            stack.enter_context(self._calls)
             stack.enter_context(self)
             stack.callback(self._leave_all)
             yield
@@ -211,7 +209,7 @@ class Watcher(TorchDispatchMode):
         """By the shape of the first activation that the user's program gave."""
         if cost.kind == "conv":
             return self._when(cost.factors[0], is_flat=True)
-        called = [] if any(map(_is_mapped, tensors(self.call))) else tensors(self.call)
+        called = [] if any(map(is_mapped, tensors(self._calls.args))) else tensors(self._calls.args)
         given = (*called, *cost.factors, *tensors(args))
         return self._when(next((x for x in given if not self.origins.is_weight(x)), None))
 
@@ -253,10 +251,10 @@ class Watcher(TorchDispatchMode):
         begins = True
         if is_ruled or isinstance(module, _BatchNorm | Neuron):
             hides = "all"
-            quiet.enter_context(_unwatched())
+            quiet.enter_context(unwatched())
         elif is_neuron(module):
             hides = hides or "arithmetic"
-            with _unwatched():
+            with unwatched():
                 entered = frozenset(storage_of(x) for x in tensors(inputs[:1]))
         else:
             begins = False
@@ -272,7 +270,7 @@ class Watcher(TorchDispatchMode):
         running = self._running.pop()
         running.quiet.close()
         if isinstance(module, ParametrizationList) and isinstance(output, Tensor):
-            with _unwatched():
+            with unwatched():
                 self.origins.call(output, running.name.replace(".parametrizations", ""))
         entered = next(tensors(inputs), None)
         if entered is None or self._resting:  # what a rule itself runs, such as a parametrization
@@ -316,53 +314,10 @@ class Watcher(TorchDispatchMode):
         """What is done inside is not counted."""
         before, self._resting = self._resting, True
         try:
-            with _unwatched():
+            with unwatched():
                 yield
         finally:
             self._resting = before
-
-
-@contextmanager
-def _unwatched() -> Iterator[None]:
-    """Operations inside go past all modes."""
-    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
-        yield
-
-
-class _Calls(TorchFunctionMode):
-    """Keeps the arguments of the outermost call, whose shapes are as the user wrote them."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        super().__init__()
-        self._watcher = watcher
-
-    def __torch_function__(
-        self, func: Any, types: Sequence[Any], args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        before, self._watcher.call = self._watcher.call, args
-        try:
-            if func in MADE_OF:
-                with self:
-                    return MADE_OF[func](*args, **(kwargs or {}))
-            return func(*args, **(kwargs or {}))
-        finally:
-            self._watcher.call = before
-
-
-def _is_mapped(x: Tensor) -> bool:
-    """Whether it hides a dimension, as in ``torch.vmap``."""
-    return bool(torch._C._functorch.is_batchedtensor(x))
-
-
-def _look_away(module: nn.Module, inputs: Any, output: Any) -> None:
-    """A hook that does nothing."""
-
-
-def _set_fast_path(wanted: bool) -> bool:
-    """Whether attention of torch may take its fast path; gives what was set before."""
-    before: bool = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(wanted)
-    return before
 
 
 def _priced(kind: str, work: Arithmetic) -> Cost:

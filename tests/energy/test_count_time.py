@@ -115,6 +115,13 @@ def test_what_runs_after_time_is_over_runs_once(
     assert counts.total("macs") == tokens * 8 * (4 + T) * 8 + 2 * tokens**2 * 8
 
 
+def test_the_larger_of_two_arrays_is_no_maximum_over_time() -> None:
+    model, x = nn.Linear(6, 5), torch.rand(T, 3, 6)
+    counts = count(model, x, forward=lambda m, x: m(torch.max(x, x.flip(-1))))
+    (layer,) = (one for one in counts if one.kind == "linear")
+    assert (layer.macs, layer.ann_macs) == (T * 30, 30)
+
+
 def test_a_mean_over_tokens_is_none_over_time() -> None:
     model = nn.Linear(8, 3)
     counts = count(model, torch.rand(T, 2, 5, 8), forward=lambda m, x: m(x.mean(2)))
