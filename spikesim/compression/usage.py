@@ -38,7 +38,9 @@ def usage(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> d
     """Operations of each weight of each linear layer and convolution, means per sample.
 
     Their sum over a layer's non-zero weights is its effective operations in
-    :func:`spikesim.energy.estimate`; a weight that is pruned saves exactly its own.
+    :func:`spikesim.energy.estimate`; a weight that is pruned saves exactly its own. Calls of the
+    layer itself are seen: where another module reads its weight (``out_proj`` of
+    ``nn.MultiheadAttention``) there are none.
 
     Args:
         model: run in evaluation mode.
