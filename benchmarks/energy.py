@@ -48,8 +48,8 @@ from spikesim.train.device import channels_last
 BAR = 1.5
 """A counted batch over the batch alone."""
 MODELS = ("spikformer", "sdt")
-FURTHER = 8
-"""Batches more."""
+FURTHER, REPLAYED = 8, 32
+"""Batches more, run one by one and replayed."""
 SECONDS, REPEATS = 3.5, 2
 """Of windows in which joules are read."""
 STEPS = [
@@ -179,7 +179,8 @@ def further(
     model: nn.Module, x: Tensor, forward: Forward, run: Run, *, cuda_graph: bool
 ) -> dict[str, Any]:
     """Milliseconds that one batch more adds to counting."""
-    fewest, more = (2 if cuda_graph else 1), (1 if run.quick else FURTHER)
+    fewest, more = (2 if cuda_graph else 1), (REPLAYED if cuda_graph else FURTHER)
+    more = 1 if run.quick else more
 
     def seconds(batches: int) -> float:
         run.wait()

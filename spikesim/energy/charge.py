@@ -1,7 +1,7 @@
 """What one energy model says of counts: joules, their range, and networks without time beside."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from spikesim.energy.baseline import Baseline, baselines
@@ -16,11 +16,6 @@ from spikesim.energy.uncertainty import (
     ratio,
     sensitivity,
 )
-
-
-def _holding(found: Interval, value: float) -> Interval:
-    """With the value as other sums round it."""
-    return replace(found, low=min(found.low, value), high=max(found.high, value))
 
 
 @dataclass(frozen=True)
@@ -46,13 +41,13 @@ class Charge:
     @classmethod
     def of(cls, model: EnergyModel, counts: Counts, *, seed: int = 0) -> "Charge":
         """Charge counts by a model."""
-        spent = form(model, counts)
+        spent, total = form(model, counts), joules(model, counts)
         beside = baselines(model, counts)
         forms = {one.name: form(one.model, one.counts) for one in beside}
         return cls(
             title=model.title,
-            joules=joules(model, counts),
-            interval=_holding(interval(spent, seed=seed), joules(model, counts).total),
+            joules=total,
+            interval=interval(spent, value=total.total, seed=seed),
             sensitivity=sensitivity(spent),
             baselines=beside,
             ratios={

@@ -60,7 +60,7 @@ class Origins:
         self._lasting = set(self._what)
         self._first_weights = frozenset(self._what)
         self._made = set[int]()
-        self._copies = dict[int, tuple[int, str]]()
+        self._copies = dict[int, int]()
         self._named = dict[int, str]()
         self._padded = dict[int, tuple[torch.Size, list[int]]]()
         self._timeless = set[int]()
@@ -90,9 +90,7 @@ class Origins:
 
     def name(self, weight: Tensor) -> str:
         """Of the parameter or buffer that this is, transposed, copied, masked or quantised."""
-        place = storage_of(weight)
-        _, name = self._copies.get(place, (0, ""))
-        return name or self._named.get(place) or self.names.get(_place(weight), "")
+        return self._named.get(storage_of(weight)) or self.names.get(_place(weight), "")
 
     def call(self, weight: Tensor, name: str) -> None:
         """Name what a parametrization made."""
@@ -131,7 +129,8 @@ class Origins:
                 self._named[place] = made_of
             if name == "_to_copy" and storage_of(entered[0]) in self._lasting:
                 # As autocast makes of weights.
-                self._copies[place] = storage_of(entered[0]), self.name(entered[0])
+                self._copies[place] = storage_of(entered[0])
+                self._named[place] = self.name(entered[0])
         return kind
 
     def _made_of(self, entered: list[Tensor], left: list[Tensor]) -> str:
@@ -191,7 +190,7 @@ class Origins:
         That of a copy in another dtype is found again too, by what it is a copy of.
         """
         place = storage_of(wanted.weight)
-        source, _ = self._copies.get(place, (place, ""))
+        source = self._copies.get(place, place)
         if source not in self._lasting:
             return wanted.values()
         key = source, wanted.weight.dtype, wanted.key[1:]

@@ -78,10 +78,10 @@ class Timing:
 
     def order(self, shape: Sequence[int], T: int) -> bool | None:
         """Whether samples come first, where the first dimensions are ``B`` and ``T``."""
-        orders = {(T, self.batch): False, (self.batch, T): True}
-        if self.batch == T:
-            orders = {(T, T): self.layout == "BT"}
-        return next((known for first, known in orders.items() if first == tuple(shape[:2])), None)
+        first, B = tuple(shape[:2]), self.batch
+        if first == (T, B):
+            return B == T and self.layout == "BT"
+        return True if first == (B, T) else None
 
     def is_over(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
         """Whether a reduction with these arguments is one over all steps."""

@@ -72,11 +72,19 @@ def evaluate(form: Form) -> float:
     return sum(count * constant.value for (_, constant), count in form.items())
 
 
-def interval(form: Form, *, level: float = 0.95, draws: int = 4096, seed: int = 0) -> Interval:
+def interval(
+    form: Form,
+    *,
+    value: float | None = None,
+    level: float = 0.95,
+    draws: int = 4096,
+    seed: int = 0,
+) -> Interval:
     """Of an energy, joule.
 
     Args:
         form: of a model and counts, by :func:`form`.
+        value: the energy, where it was added up in another order; by default that of the form.
         level: probability that the interval holds.
         draws: of all constants.
         seed: of the draws.
@@ -85,7 +93,7 @@ def interval(form: Form, *, level: float = 0.95, draws: int = 4096, seed: int = 
         UserError: a level that is no probability, or too few draws.
     """
     spent = _energies([form], draws, seed)[0]
-    return _interval(evaluate(form), spent, level)
+    return _interval(evaluate(form) if value is None else value, spent, level)
 
 
 def ratio(

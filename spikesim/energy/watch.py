@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from spikesim.batch_norm import Normalisation
 from spikesim.delays.layer import Delayed
 from spikesim.energy.arithmetic import Arithmetic
-from spikesim.energy.cost import Cost
+from spikesim.energy.cost import Cost, Rule
 from spikesim.energy.elementwise import ACTIVATIONS, NORMS, RANDOM, elementwise, is_free, pooling
 from spikesim.energy.fan_out import FanOut, storage_of
 from spikesim.energy.ledger import Line
@@ -47,6 +47,7 @@ class Running:
         name: of the module.
         hides: what of it is not counted: nothing, ``"arithmetic"`` (of neurons) or ``"all"``.
         begins: whether it is this one that hides, not one around it.
+        rule: what tells its cost, if it has one.
         entered: memory of what entered a layer of neurons.
         quiet: undone when it is left.
     """
@@ -54,6 +55,7 @@ class Running:
     name: str = ""
     hides: str = ""
     begins: bool = False
+    rule: Rule | None = None
     entered: frozenset[int] = frozenset()
     quiet: ExitStack = field(default_factory=ExitStack)
 
@@ -209,8 +211,8 @@ class Watcher(TorchDispatchMode):
         """By the shape of the first activation that the user's program gave."""
         if cost.kind == "conv":
             return self._when(cost.factors[0], is_flat=True)
-        called = [] if any(map(is_mapped, tensors(self._calls.args))) else tensors(self._calls.args)
-        given = (*called, *cost.factors, *tensors(args))
+        called = list(tensors(self._calls.args))
+        given = (*([] if any(map(is_mapped, called)) else called), *cost.factors, *tensors(args))
         return self._when(next((x for x in given if not self.origins.is_weight(x)), None))
 
     def _when(self, x: Tensor | None, *, is_flat: bool = False) -> Steps:
@@ -247,9 +249,9 @@ class Watcher(TorchDispatchMode):
         outer = self._running[-1]
         name, hides, entered = outer.name, outer.hides, outer.entered
         quiet = ExitStack()
-        is_ruled = rule_of(module, self.costs) is not None
+        rule = rule_of(module, self.costs)
         begins = True
-        if is_ruled or isinstance(module, _BatchNorm | Neuron):
+        if rule is not None or isinstance(module, _BatchNorm | Neuron):
             hides = "all"
             quiet.enter_context(unwatched())
         elif is_neuron(module):
@@ -259,7 +261,7 @@ class Watcher(TorchDispatchMode):
         else:
             begins = False
         name = self._names.get(id(module), name)
-        self._running.append(Running(name, hides, begins, entered, quiet))
+        self._running.append(Running(name, hides, begins, rule, entered, quiet))
 
     def _leave_all(self) -> None:
         """Modules that an exception left."""
@@ -277,14 +279,13 @@ class Watcher(TorchDispatchMode):
             return
         with self._rest():
             hidden, steps = self._running[-1].hides, self._when(entered)
-            rule = rule_of(module, self.costs)
             if isinstance(module, _BatchNorm):
                 if not hidden:
                     flat = self._when(entered, is_flat=True)
                     self._norm(running.name, entered, module.running_mean is None, flat)
-            elif rule is not None:
+            elif running.rule is not None:
                 if not hidden:
-                    for cost in costs_of(rule, module, inputs, output):
+                    for cost in costs_of(running.rule, module, inputs, output):
                         self._add(running.name, cost, steps, cost.part)
             elif is_neuron(module):
                 if hidden != "arithmetic":
