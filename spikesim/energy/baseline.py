@@ -6,7 +6,8 @@ the spike counts of :math:`T` steps apart, the fair comparison of Yan et al. (20
 know integers only (``integer``, ``lemaire``) charge ``ann-fp32`` as integers of 32 bits.
 
 If all firing rates grow by a factor :math:`f`, operations on spikes do too, but not the neuron
-updates, idle power and layers that see real values (learning grows where it accumulates),
+updates, idle power and layers that see real values (learning grows where it accumulates, or where
+it is done at spikes),
 
 .. math:: E_\mathrm{SNN}(f) = E_0 + f\,(E_\mathrm{SNN}(1) - E_0), \qquad
           f^* = \frac{E_\mathrm{ANN} - E_0}{E_\mathrm{SNN}(1) - E_0}
@@ -27,6 +28,13 @@ from spikesim.energy.model import EnergyModel, Joules, joules
 from spikesim.errors import UserError
 
 Verdict = Literal["below", "always", "never"]
+
+
+_OF_EVENTS = (
+    *("additions", "multiplications", "functions", "weight_reads", "state_reads", "state_writes"),
+    "synaptic_updates",
+)
+"""What a rule of learning does at spikes alone."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +163,9 @@ def _scale(layer: LayerCounts, factor: float) -> LayerCounts:
             rate=None if layer.rate is None else factor * layer.rate,
         )
     if layer.kind == "learning" and layer.values == BINARY:
-        # What is kept of each synapse is moved in each step, whatever comes.
-        acs, spikes = factor * layer.effective_acs, factor * layer.spikes
-        return replace(layer, effective_acs=acs, spikes=spikes)
+        # All that a rule of events does; else what is kept is moved in each step, whatever comes.
+        names = _OF_EVENTS if layer.synaptic_updates else ("effective_acs", "spikes")
+        return replace(layer, **{name: factor * getattr(layer, name) for name in names})
     if not layer.is_weighted or layer.values == REAL:
         return layer
     return replace(

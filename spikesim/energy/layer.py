@@ -85,6 +85,7 @@ class LayerCounts:
         weight_bits: of a weight, where the layer itself is quantised; ``None``: as ``Widths`` says.
         weight_reads: weights read, one for each effective operation.
         updates: neuron updates; 0 for other layers.
+        synaptic_updates: of plastic synapses, changes of a weight or an eligibility; 0 for others.
         state_reads: values of state read.
         state_writes: values of state written.
         passes: how often a sample was repeated: the steps, 1 for a layer that runs once.
@@ -115,6 +116,7 @@ class LayerCounts:
     weight_bits: int | None = None
     weight_reads: float = 0.0
     updates: float = 0.0
+    synaptic_updates: float = 0.0
     state_reads: float = 0.0
     state_writes: float = 0.0
     passes: float = 0.0
@@ -178,6 +180,7 @@ class LayerCounts:
             weight_bits=None,  # a baseline's widths are its own
             weight_reads=once if self.weights or (learns and self.weight_reads) else 0.0,
             updates=self.updates / passes,
+            synaptic_updates=self.synaptic_updates / passes,
             state_reads=0.0,
             state_writes=0.0,
             passes=1.0,

@@ -39,7 +39,7 @@ class Term:
 
     Args:
         part: what it is spent on: ``compute``, ``weights``, ``activations``, ``state``,
-            ``addressing``, ``neurons``, ``routing``, ``idle``.
+            ``addressing``, ``neurons``, ``routing``, ``learning``, ``idle``.
         constant: name of the constant.
         count: how often it is spent on one sample.
     """

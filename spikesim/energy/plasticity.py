@@ -10,7 +10,8 @@ events of synapses, each of which does the lines of ``on_pre`` or ``on_post`` as
 after every trace that they read and the eligibility have decayed; and :math:`\sum n_i + \sum m_j`
 jumps of traces. A decay is a product, with two additions where a trace rests at another value than
 0; a change of weight is compared with both bounds; an eligibility gives the weight its product with
-the modulator. Events count when their spike is sent, as in :mod:`spikesim.energy.network`.
+the modulator. An event that changes weight or eligibility is an update of the synapse. Events
+count when their spike is sent, as in :mod:`spikesim.energy.network`.
 
 :class:`~spikesim.network.plasticity.EProp` follows steps instead: each synapse does in each step
 what the equations of :class:`~spikesim.kernels.eprop_state.Response` say (the engine leaves out
@@ -18,12 +19,13 @@ senders that have been silent for so long that nothing is left of their spikes).
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikesim.energy.arithmetic import Arithmetic, arithmetic
-from spikesim.energy.layer import LayerCounts
+from spikesim.energy.layer import BINARY, REAL, LayerCounts
 from spikesim.kernels.plastic import ELIGIBILITY, WEIGHT, Part, bind_rule
 from spikesim.network.plasticity.eprop_projection import EPropProjection
 from spikesim.network.plasticity.projection import PlasticProjection
@@ -32,6 +34,17 @@ from spikesim.network.plasticity.rule import Trace
 _ADD, _MULTIPLY, _BOUND = Arithmetic(additions=1), Arithmetic(multiplications=1), Arithmetic(2)
 _FILTER = _MULTIPLY + _ADD
 """``k x + y``."""
+
+
+@dataclass
+class _Work:
+    """What a rule does in a run: arithmetic, states and weights that it moves, its updates."""
+
+    arithmetic: Arithmetic
+    state_reads: float = 0.0
+    state_writes: float = 0.0
+    weight_reads: float = 0.0
+    synaptic_updates: float = 0.0
 
 
 def count_plasticity(
@@ -58,39 +71,42 @@ def count_plasticity(
     in_degree = np.bincount(receivers, minlength=projection.post.size)
     before, after = float(sent @ out_degree), float(heard @ in_degree)
     if isinstance(projection, EPropProjection):
-        work, reads, writes, again = _follow(projection, before, steps)
+        values, work = REAL, _follow(projection, before, steps)
     else:
         jumps = float(sent.sum()), float(heard.sum())
-        work, reads, writes, again = _react(projection, before, after, jumps)
+        values, work = BINARY, _react(projection, before, after, jumps)
     rule = type(projection.rule).__name__
     return LayerCounts(
         name=f"{projection.name} learning",
         kind="learning",
+        values=values,
+        additions=work.arithmetic.additions,
+        multiplications=work.arithmetic.multiplications,
+        functions=work.arithmetic.functions,
         weights=float(len(projection)),
-        weight_reads=again,
-        state_reads=reads,
-        state_writes=writes,
+        weight_reads=work.weight_reads,
+        synaptic_updates=work.synaptic_updates,
+        state_reads=work.state_reads,
+        state_writes=work.state_writes,
         passes=steps,
         note=f"{rule}: {before:.0f} events of senders, {after:.0f} of receivers",
-        additions=work.additions,
-        multiplications=work.multiplications,
-        functions=work.functions,
     )
 
 
 def _react(
     projection: PlasticProjection, before: float, after: float, jumps: tuple[float, float]
-) -> tuple[Arithmetic, float, float, float]:
-    """A rule of events: its work, reads and writes of state, and reads of weights."""
+) -> _Work:
+    """A rule of events."""
     rule, program = projection.rule, bind_rule(projection.rule).program
     traces = {**rule.pre(), **rule.post()}
-    work, reads, writes = Arithmetic(), 0.0, 0.0
+    work = _Work(Arithmetic())
     for own, jump, times in (
         (program.pre, program.jump_pre, jumps[0]),
         (program.post, program.jump_post, jumps[1]),
     ):
-        work += times * (_decays(own, traces) + arithmetic(jump.lines))
-        reads, writes = reads + times * len(own), writes + times * len(own)
+        work.arithmetic += times * (_decays(own, traces) + arithmetic(jump.lines))
+        work.state_reads += times * len(own)
+        work.state_writes += times * len(own)
     for part, times in ((program.on_pre, before), (program.on_post, after)):
         if not part.after and not program.has_eligibility:
             continue
@@ -100,11 +116,13 @@ def _react(
             event += _MULTIPLY + _FILTER  # its decay, and what it gives to the weight
         changes = _changes(part, has_eligibility=program.has_eligibility)
         event += (WEIGHT in changes) * _BOUND
-        work += times * event
-        reads += times * (len(read) + program.has_eligibility)
-        writes += times * len(changes)
+        work.arithmetic += times * event
+        work.state_reads += times * (len(read) + program.has_eligibility)
+        work.state_writes += times * len(changes)
+        work.synaptic_updates += times * bool(changes)
     reads_weight = program.has_eligibility or WEIGHT in program.on_post.reads([WEIGHT])
-    return work, reads, writes, after * reads_weight
+    work.weight_reads = after * reads_weight
+    return work
 
 
 def _changes(part: Part, *, has_eligibility: bool) -> set[str]:
@@ -118,10 +136,8 @@ def _decays(names: Collection[str], traces: Mapping[str, Trace]) -> Arithmetic:
     return len(names) * _MULTIPLY + 2 * shifted * _ADD
 
 
-def _follow(
-    projection: EPropProjection, before: float, steps: int
-) -> tuple[Arithmetic, float, float, float]:
-    """e-prop: as :func:`_react`."""
+def _follow(projection: EPropProjection, before: float, steps: int) -> _Work:
+    """e-prop."""
     assert projection._eprop is not None
     state, updates = projection._eprop.state, steps // projection.every
     synapse = _FILTER + _MULTIPLY + _FILTER  # u, e, and what becomes of the weight
@@ -135,4 +151,4 @@ def _follow(
     work = many * steps * synapse + many * updates * _BOUND + before * _FILTER
     held = sum(array is not None for array in (state.j, state.u, state.a, state.e, state.g))
     moved = many * steps * held
-    return work, moved, moved + many * updates, many * updates
+    return _Work(work, moved, moved + many * updates, many * updates, many * steps)

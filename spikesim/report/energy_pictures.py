@@ -43,6 +43,7 @@ PARTS = {
     "state": "#4a9d6e",
     "addressing": "#9467bd",
     "routing": "#c25b85",
+    "learning": "#3aa3a8",
     "idle": "#a9835b",
 }
 """Colours of the parts of an energy, readable on a light and a dark page."""

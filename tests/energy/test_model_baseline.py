@@ -161,3 +161,11 @@ def test_learning_from_spikes_grows_with_their_rate() -> None:
             assert half[layer.name].effective_acs == layer.effective_acs / 2 > 0
         if layer.name.endswith("input gradient") or layer.name == "adamw":
             assert half[layer.name] == layer
+
+
+@pytest.mark.parametrize("name", ["loihi", "truenorth", "spinnaker", "spinnaker2"])
+def test_chips_are_not_charged_for_gradients(name: str) -> None:
+    model = nn.Sequential(nn.Linear(8, 6), LIF(), nn.Linear(6, 4))
+    counts = count(model, (torch.rand(4, 2, 8) < 0.5).float())
+    spent = joules(get(name), counts).total
+    assert joules(get(name), with_learning(counts, model)).total == pytest.approx(spent)

@@ -1,12 +1,15 @@
 """The cost of plastic synapses: rules that count their own events, and hand-counted operations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
-from spikesim.energy.layer import LayerCounts
+from spikesim.energy.baseline import at_rate
+from spikesim.energy.layer import Counts, LayerCounts
+from spikesim.energy.model import EnergyModel, joules
+from spikesim.energy.models import get
 from spikesim.energy.network import count_network
 from spikesim.energy.plasticity import count_plasticity
 from spikesim.network import AllToAll, FixedProbability, Network
@@ -56,6 +59,7 @@ def test_events_are_those_that_the_engine_gave_the_rule() -> None:
     assert found.multiplications == before
     assert found.state_writes == before + after
     assert found.weight_reads == after
+    assert found.synaptic_updates == before + after
     assert found.state_reads == 0
 
 
@@ -63,8 +67,8 @@ Work = tuple[int, int, int, int, LayerCounts]
 """Spikes of senders and receivers, events of theirs, and what was counted."""
 
 
-def work(rule: Plasticity) -> Work:
-    """Of a rule, for spikes that were drawn."""
+def work(rule: Plasticity, times: int = 1) -> Work:
+    """Of a rule, for spikes that were drawn, each so many times."""
     random = np.random.default_rng(0)
     net = Network(dt=1.0, seed=2)
     a, b = (net.population(LIFDelta(), size) for size in (40, 30))
@@ -78,7 +82,7 @@ def work(rule: Plasticity) -> Work:
         modulator=net.modulator(0.5) if rule.eligibility() is not None else None,
     )
     assert isinstance(plastic, PlasticProjection)
-    sent, heard = random.poisson(9.0, 40), random.poisson(5.0, 30)
+    sent, heard = times * random.poisson(9.0, 40), times * random.poisson(5.0, 30)
     table = plastic.table()
     before, after = int(sent[table["pre"]].sum()), int(heard[table["post"]].sum())
     counts = count_plasticity(plastic, sent, heard, 200)
@@ -95,6 +99,31 @@ def test_pair_stdp_by_hand() -> None:
     assert found.state_reads == sent + heard + before + after
     assert found.state_writes == sent + heard + before + after  # traces, and weights
     assert found.weight_reads == after
+
+
+def learned(model: EnergyModel, layer: LayerCounts) -> float:
+    """Joule of a line alone, without time."""
+    parts = joules(model, Counts((replace(layer, passes=0),), 1, 0)).parts
+    return parts.get("learning", 0.0)
+
+
+def test_loihi_charges_each_update_of_a_synapse() -> None:
+    """120 pJ of pairwise STDP, Davies et al. (2018), table 2."""
+    _, _, before, after, found = work(PairSTDP(w_max=1.0))
+    assert found.synaptic_updates == before + after
+    assert learned(get("loihi"), found) == pytest.approx((before + after) * 120e-12)
+    assert learned(get("truenorth"), found) == 0  # has no such figure, nor learns
+    _, _, before, after, found = work(TsodyksMarkram(u0=0.5))
+    assert learned(get("loihi"), found) == 0
+
+
+def test_events_of_learning_grow_with_the_rates() -> None:
+    """As many as there are when all neurons fire three times as often."""
+    for rule in (PairSTDP(w_max=1.0, mu_plus=0.4, mu_minus=0.4), RewardSTDP(w_max=1.0)):
+        once, thrice = work(rule)[-1], work(rule, times=3)[-1]
+        (found,) = at_rate(Counts((once,), 1, 200), 3.0).layers
+        assert once.synaptic_updates > 0
+        assert replace(found, note="") == replace(thrice, note="")
 
 
 def test_powers_of_weights_take_functions() -> None:
@@ -116,7 +145,7 @@ def test_weights_that_stay_are_not_written() -> None:
     sent, _, before, _, found = work(TsodyksMarkram(u0=0.5))
     # Resources of a sender: decay to rest 1, times 0.5. Of a synapse: r u, then w.
     assert found.state_writes == sent
-    assert found.weight_reads == 0
+    assert found.weight_reads == found.synaptic_updates == 0
     assert found.state_reads == sent + before
 
 
@@ -158,3 +187,6 @@ def test_eprop_follows_every_step(model: LIF | ALIF, products: int, sums: int, s
     assert found.state_reads == synapses * 20 * (states + 1)
     assert found.state_writes == synapses * (20 * (states + 1) + updates)
     assert found.weight_reads == synapses * updates
+    assert found.synaptic_updates == synapses * 20
+    assert learned(get("loihi"), found) == pytest.approx(synapses * 20 * 120e-12)
+    assert at_rate(Counts((found,), 1, 20), 2.0).layers[0] == found

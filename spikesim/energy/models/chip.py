@@ -2,11 +2,14 @@ r"""Neuromorphic chips by their published energies: synaptic operation, update, 
 
 .. math::
     E = N_\mathrm{syn} e_\mathrm{syn} + N_\mathrm{up} e_\mathrm{up}
-      + N_\mathrm{spk} (e_\mathrm{spk} + h\, e_\mathrm{hop}) + P_\mathrm{idle}\, T\, \Delta t\, c
+      + N_\mathrm{spk} (e_\mathrm{spk} + h\, e_\mathrm{hop}) + N_\mathrm{learn} e_\mathrm{learn}
+      + P_\mathrm{idle}\, T\, \Delta t\, c
 
 with hops :math:`h` of a spike, steps :math:`T` of :math:`\Delta t` seconds and :math:`c` chips.
-What a chip publishes no figure for is not charged, nor is learning. Operations of real-valued
-inputs count as synaptic ones. Idle energy is shared among layers as their neuron updates are.
+What a chip publishes no figure for is not charged. :math:`N_\mathrm{learn}` are the updates of
+plastic synapses in a simulated network, by whatever rule; gradients, which no chip here computes,
+cost nothing. Operations of real-valued inputs count as synaptic ones. Idle energy is shared among
+layers as their neuron updates are.
 """
 
 from collections.abc import Mapping
@@ -27,7 +30,8 @@ class Chip:
 
     Args:
         name: of the preset, with its variant.
-        constants: of ``synapse``, ``update``, ``spike``, ``hop`` and ``idle``, those that exist.
+        constants: of ``synapse``, ``update``, ``spike``, ``hop``, ``learn``, ``idle``, where they
+            exist.
         seconds_per_step: of real time; 0 leaves idle power out.
         hops: between cores, that a spike travels.
         chips: how many are on; a fraction if others share one.
@@ -44,12 +48,14 @@ class Chip:
     def terms(self, layer: LayerCounts, run: Counts) -> list[Term]:
         """Events of a layer, and its share of the idle power."""
         fired = layer.spikes if layer.kind == "neuron" else 0.0
+        sent = 0.0 if layer.kind == "learning" else layer.operations
         seconds = run.steps * self.seconds_per_step * self.chips
         known = [
-            ("compute", "synapse", layer.operations),
+            ("compute", "synapse", sent),
             ("neurons", "update", layer.updates),
             ("routing", "spike", fired),
             ("routing", "hop", fired * self.hops),
+            ("learning", "learn", layer.synaptic_updates),
             ("idle", "idle", seconds * _share(layer, run)),
         ]
         return [
