@@ -1,6 +1,7 @@
 """Shared fixtures."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +15,10 @@ import torch
 
 from spikesim.datasets.readers.events import make_events
 from spikesim.datasets.readers.npz import write_npz
+
+# What a shell starts with & ignores it, and so do the processes that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,6 @@
 """Models by name: what exists, what was published, and how to build one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from numbers import Real
 from typing import Any
@@ -64,28 +64,37 @@ def create(
     >>> model(torch.zeros(5, 1, 2, 34, 34)).shape
     torch.Size([5, 1, 10])
     """
-    model = info(name)
-    known = tuple(field.name for field in fields(model.sizes))
-    for key in sizes:
-        if key not in known:
-            raise UserError(f"model {name!r} has no size {key!r}{nearest(key, known)}")
-    defaults = {field.name: field.default for field in fields(model.sizes)}
-    sizes = {key: _typed(key, value, defaults[key]) for key, value in sizes.items()}
-    if preset is None:
-        chosen, task = model.sizes(**sizes), Task(num_classes, steps)
-    elif isinstance(preset, str) and preset in model.presets:
-        chosen, task = replace(model.presets[preset].sizes, **sizes), model.presets[preset].task
-    else:
-        raise UserError(
-            f"model {name!r} has no preset {preset!r}{nearest(preset, tuple(model.presets))}"
-        )
+    chosen = sizes_of(name, preset, sizes)
+    task = Task(num_classes, steps) if preset is None else info(name).presets[preset].task
     task = Task(
         num_classes=num_classes,
         steps=steps,
         in_channels=task.in_channels if in_channels is None else in_channels,
         image_size=task.image_size if image_size is None else _pair(image_size),
     )
-    return model.build(chosen, task)
+    return info(name).build(chosen, task)
+
+
+def sizes_of(name: str, preset: str | None, sizes: Mapping[str, Any]) -> Any:
+    """The sizes of a model: those of its preset, or the defaults, with these in their place.
+
+    Raises:
+        UserError: an unknown name, preset or size, or a size of the wrong type.
+    """
+    model = info(name)
+    known = tuple(field.name for field in fields(model.sizes))
+    for key in sizes:
+        if key not in known:
+            raise UserError(f"model {name!r} has no size {key!r}{nearest(key, known)}")
+    defaults = {field.name: field.default for field in fields(model.sizes)}
+    typed = {key: _typed(key, value, defaults[key]) for key, value in sizes.items()}
+    if preset is None:
+        return model.sizes(**typed)
+    if not isinstance(preset, str) or preset not in model.presets:
+        raise UserError(
+            f"model {name!r} has no preset {preset!r}{nearest(preset, tuple(model.presets))}"
+        )
+    return replace(model.presets[preset].sizes, **typed)
 
 
 def _typed(key: str, value: Any, default: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from spikesim.backend import set_backend
 from spikesim.delays import Delayed, WidthSchedule
 from spikesim.errors import UserError
+from spikesim.models.registry import sizes_of
 from spikesim.seeds import key
 from spikesim.train.checkpoint import (
     Checkpoint,
@@ -82,6 +83,8 @@ class Training:
 
     def __init__(self, config: Config, world: World, device: torch.device, screen: Screen) -> None:
         self.config, self.world, self.screen = config, world, screen
+        # Data may have to be prepared first, which takes long: a mistake is told before.
+        sizes_of(config.model.name, config.model.preset, config.model.sizes)
         self.dataset, self.validation = load_training(config)
         check_batch_size(config, len(self.dataset), world)
         if config.train.selection == "validation" and self.validation is None:

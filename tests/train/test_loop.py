@@ -201,6 +201,23 @@ def test_mistakes_are_one_line_and_leave_no_folder(
     assert not settings.run.path.exists()
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.name=sdtt", "no model 'sdtt'; did you mean 'sdt'?"),
+        ("model.preset=tyni", "has no preset 'tyni'; did you mean 'tiny'?"),
+        ("model.sizes.layer=3", "no size 'layer'; did you mean 'layers'?"),
+    ],
+)
+def test_mistakes_in_a_model_are_told_before_data_are_loaded(
+    config: Make, override: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spikesim.train.training.load_training", lambda _: pytest.fail("loaded"))
+    with pytest.raises(UserError) as caught:
+        train(config(override))
+    assert message in str(caught.value)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 def test_cuda_asked_for_and_absent_is_refused(config: Make) -> None:
     with pytest.raises(UserError, match=r"train\.device=cuda asked for.*use train\.device=cpu"):
