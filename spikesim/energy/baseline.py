@@ -34,7 +34,7 @@ _OF_EVENTS = (
     *("additions", "multiplications", "functions", "weight_reads", "state_reads", "state_writes"),
     "synaptic_updates",
 )
-"""What a rule of learning does at spikes alone."""
+"""What a rule of events, which has no products, does at spikes alone."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,8 @@ def _scale(layer: LayerCounts, factor: float) -> LayerCounts:
             rate=None if layer.rate is None else factor * layer.rate,
         )
     if layer.kind == "learning" and layer.values == BINARY:
-        # All that a rule of events does; else what is kept is moved in each step, whatever comes.
-        names = _OF_EVENTS if layer.synaptic_updates else ("effective_acs", "spikes")
+        # Of products, what is kept of each synapse is moved in each step, whatever comes.
+        names = ("effective_acs", "spikes") if layer.macs else _OF_EVENTS
         return replace(layer, **{name: factor * getattr(layer, name) for name in names})
     if not layer.is_weighted or layer.values == REAL:
         return layer
