@@ -179,7 +179,7 @@ def further(
     model: nn.Module, x: Tensor, forward: Forward, run: Run, *, cuda_graph: bool
 ) -> dict[str, Any]:
     """Milliseconds that one batch more adds to counting."""
-    fewest, more = (2 if cuda_graph else 1), (REPLAYED if cuda_graph else FURTHER)
+    fewest, more = (2, REPLAYED) if cuda_graph else (1, FURTHER)
     more = 1 if run.quick else more
 
     def seconds(batches: int) -> float:

@@ -29,7 +29,6 @@ from spikesim.errors import UserError
 
 Verdict = Literal["below", "always", "never"]
 
-
 _OF_EVENTS = (
     *("additions", "multiplications", "functions", "weight_reads", "state_reads", "state_writes"),
     "synaptic_updates",
@@ -155,26 +154,18 @@ def _firing(counts: Counts) -> list[LayerCounts]:
 
 
 def _scale(layer: LayerCounts, factor: float) -> LayerCounts:
+    now = {name: getattr(layer, name) for name in _growing(layer)}
+    return replace(layer, **{name: factor * n for name, n in now.items() if n is not None})
+
+
+def _growing(layer: LayerCounts) -> tuple[str, ...]:
+    """What of a layer grows with the rates."""
     if layer.kind == "neuron":
-        return replace(
-            layer,
-            spikes=factor * layer.spikes,
-            nonzero_outputs=factor * layer.nonzero_outputs,
-            rate=None if layer.rate is None else factor * layer.rate,
-        )
+        return ("spikes", "nonzero_outputs", "rate")
     if layer.kind == "learning" and layer.values == BINARY:
         # Of products, what is kept of each synapse is moved in each step, whatever comes.
-        names = ("effective_acs", "spikes") if layer.macs else _OF_EVENTS
-        return replace(layer, **{name: factor * getattr(layer, name) for name in names})
-    if not layer.is_weighted or layer.values == REAL:
-        return layer
-    return replace(
-        layer,
-        effective_macs=factor * layer.effective_macs,
-        effective_acs=factor * layer.effective_acs,
-        spikes=factor * layer.spikes,
-        weight_reads=factor * layer.weight_reads,
-        state_reads=factor * layer.state_reads,
-        state_writes=factor * layer.state_writes,
-        rate=None if layer.rate is None else factor * layer.rate,
-    )
+        return ("effective_acs", "spikes") if layer.macs else _OF_EVENTS
+    if layer.is_weighted and layer.values != REAL:
+        operations = ("effective_macs", "effective_acs", "spikes", "rate")
+        return (*operations, "weight_reads", "state_reads", "state_writes")
+    return ()

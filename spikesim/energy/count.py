@@ -102,7 +102,7 @@ def count(
     _check_there(model)
     watcher = Watcher(model, checked(costs), fold_batch_norm=fold_batch_norm, each_call=each_call)
     batches = Batches(watcher, partial(run_model, model, forward), cuda_graph=cuda_graph)
-    samples, found = 0, steps or 0
+    samples, found, is_first = 0, steps or 0, True
     given: list[Tensor] = []
     with evaluating(model), fresh(model) as first_state:
 
@@ -123,15 +123,14 @@ def count(
             if x.is_floating_point():
                 given.append(dense(x).isnan().any())
             # Where both lengths are equal, nothing tells which dimension is time.
-            kept = [] if samples else [(buffer, buffer.clone()) for buffer in model.buffers()]
             is_ambiguous = layout == "BT" and B == T > 1
             for part in torch.split(x, B - 1) if is_ambiguous else (x,):
-                run(part, found)
-                if kept and watcher.found_states():
-                    for buffer, value in kept:
-                        buffer.copy_(value)
-                    run(part, found)
-                kept = []
+                once = partial(run, part, found)
+                if is_first:
+                    _find_states(once, model, watcher)
+                else:
+                    once()
+                is_first = False
             samples += B
     if not samples:
         raise UserError("no batch to measure energy on; give at least one [T, B, ...]")
@@ -166,6 +165,16 @@ def _of_network(network: Any, ms: Any) -> Counts:
 def run_model(model: nn.Module, forward: Callable[[Any, Tensor], Any] | None, x: Tensor) -> None:
     """One batch; where operations were called is looked for no further out than here."""
     _ = model(x) if forward is None else forward(model, x)
+
+
+def _find_states(run: Callable[[], None], model: nn.Module, watcher: Watcher) -> None:
+    """Run the first batch, and again where it shows that buffers hold states."""
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    run()
+    if watcher.found_states():
+        for buffer, value in kept:
+            buffer.copy_(value)
+        run()
 
 
 def _batch(batch: Any, layout: Layout) -> Tensor:
@@ -224,8 +233,8 @@ def _layers(watcher: Watcher, samples: int, steps: int, *, each_call: bool) -> l
         taken[name] = taken.get(name, 0) + 1
         name = name if taken[name] == 1 else f"{name} #{taken[name]}"
         counts = line.counts(name, samples, steps, each_call=each_call)
-        owner = watcher.modules.get(weight.rpartition(".")[0])
-        bits = weight_bits(owner if weight and owner is not None else watcher.modules[module])
+        owner = weight.rpartition(".")[0] if weight else module
+        bits = weight_bits(watcher.modules.get(owner, watcher.modules[module]))
         layers.append(replace(counts, weight_bits=bits) if counts.is_weighted else counts)
     return layers
 

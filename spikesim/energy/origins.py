@@ -12,11 +12,13 @@ from spikesim.energy.products import padded_inside
 from spikesim.energy.steps import Timing
 
 WEIGHT, NOTHING, ACTIVE = "weight", "nothing", "active"
-REDUCTIONS = (
+OVER_DIMENSIONS = (
     *("mean", "sum", "nansum", "prod", "logsumexp", "std", "var", "median"),
     *("amax", "amin", "max", "min", "any", "all", "argmax", "argmin"),
 )
+"""Reductions whose second argument is the dimensions."""
 SPREADS = ("repeat", "repeat_interleave", "stack", "cat")
+"""Operations that make steps of what has none."""
 COPIES = ("clone", "_to_copy")
 """Operations that give what entered, elsewhere in memory or of another dtype."""
 
@@ -147,7 +149,7 @@ class Origins:
         self, name: str, args: tuple[Any, ...], kwargs: Any, left: list[Tensor], timing: Timing
     ) -> None:
         """An operation ran, which may have ended time, or spread something over it again."""
-        ends = name in REDUCTIONS and timing.is_over(args, kwargs)
+        ends = name in OVER_DIMENSIONS and timing.is_over(args, kwargs)
         if not (ends or self._timeless):
             return
         active = [x for x in tensors((args, kwargs)) if self.of(x) == ACTIVE]

@@ -87,7 +87,7 @@ class Watcher(TorchDispatchMode):
         self._calls = Calls()
         self.is_first = True
         self.origins = Origins(model)
-        self.modules = dict(model.named_modules())
+        self.modules: dict[str, nn.Module] = dict(model.named_modules())
         self._names = {id(module): name for name, module in self.modules.items()}
         self._running = [Running()]
         self._latest: tuple[Any, Line | None] = (), None

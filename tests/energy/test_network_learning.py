@@ -103,8 +103,7 @@ def test_pair_stdp_by_hand() -> None:
 
 def learned(model: EnergyModel, layer: LayerCounts) -> float:
     """Joule of a line alone, without time."""
-    parts = joules(model, Counts((replace(layer, passes=0),), 1, 0)).parts
-    return parts.get("learning", 0.0)
+    return joules(model, Counts((layer,), 1, 0)).parts.get("learning", 0.0)
 
 
 def test_loihi_charges_each_update_of_a_synapse() -> None:
